@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entry points for processes: who wants to be merged.
+//!
+//! They are called with the mmap lock held for writing (fork even holds two), from any process. So they mark VMAs and
+//! queue the mm; everything else is the scanner's.
+
+use kernel::{bindings, prelude::*};
+
+use super::{
+    scan,
+    space::{self, NoMemory},
+};
+use crate::sys::bindings as b;
+
+/// An mm gets its first mergeable mapping. `ENOMEM`. May sleep.
+pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
+    let first = space::enter(mm).map_err(|NoMemory| ENOMEM)?;
+    // SAFETY: The caller has a user of the mm.
+    unsafe { b::swapksm_mm_set_mergeable(mm, true) };
+    if first {
+        scan::CHANGED.signal();
+    }
+    Ok(())
+}
+
+/// The last user of an mm is gone; its page tables are still there. When this returns no pointer into it is left.
+///
+/// May be called with the mmap lock held for writing (create_init_stack_vma()), so it waits for nobody.
+pub(crate) fn exit(mm: *mut b::mm_struct) {
+    // SAFETY: The caller keeps the mm.
+    unsafe {
+        if !space::exit(mm) {
+            // Entered by mm/ksm.c while the transition was running.
+            b::swapksm_intree_forget(mm);
+        }
+        b::swapksm_mm_set_merge_any(mm, false);
+        b::swapksm_mm_set_mergeable(mm, false);
+    }
+}
+
+/// madvise(): MADV_MERGEABLE queues, MADV_UNMERGEABLE gives every page of the range back to its owner. `ENOMEM`, or
+/// `ERESTARTSYS` on a signal. The mmap lock is held for writing. May sleep.
+///
+/// # Safety
+///
+/// `vma` is locked as said, `flags` are those it will have.
+pub(crate) unsafe fn madvise(
+    vma: *mut b::vm_area_struct,
+    start: usize,
+    end: usize,
+    advice: i32,
+    flags: &mut u64,
+) -> Result {
+    let mergeable = b::swapksm_vm_mergeable();
+    // SAFETY: By the contract.
+    unsafe {
+        let mm = b::swapksm_vma_mm(vma);
+        match advice as u32 {
+            bindings::MADV_MERGEABLE => {
+                if *flags & mergeable != 0 || !b::swapksm_vma_compatible(vma) {
+                    return Ok(());
+                }
+                if !b::swapksm_mm_is_mergeable(mm) {
+                    enter(mm)?;
+                }
+                *flags |= mergeable;
+            }
+            bindings::MADV_UNMERGEABLE => {
+                if *flags & mergeable == 0 {
+                    return Ok(());
+                }
+                kernel::error::to_result(b::swapksm_break_range(vma, start as _, end as _, true))?;
+                *flags &= !mergeable;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// prctl(PR_SET_MEMORY_MERGE, 1): everything compatible becomes mergeable, now and later. The mmap lock is held for
+/// writing. `ENOMEM`. May sleep.
+///
+/// # Safety
+///
+/// As said.
+pub(crate) unsafe fn enable_merge_any(mm: *mut b::mm_struct) -> Result {
+    // SAFETY: By the contract.
+    unsafe {
+        if b::swapksm_mm_is_merge_any(mm) {
+            return Ok(());
+        }
+        if !b::swapksm_mm_is_mergeable(mm) {
+            enter(mm)?;
+        }
+        b::swapksm_mm_set_merge_any(mm, true);
+        b::swapksm_mark_all(mm);
+    }
+    Ok(())
+}
+
+/// prctl(PR_SET_MEMORY_MERGE, 0): unmerges all; if that fails all stays mergeable. The mmap lock is held for writing.
+/// May sleep.
+///
+/// # Safety
+///
+/// As said.
+pub(crate) unsafe fn disable_merge_any(mm: *mut b::mm_struct) -> Result {
+    // SAFETY: By the contract.
+    unsafe {
+        if !b::swapksm_mm_is_merge_any(mm) {
+            return Ok(());
+        }
+        let result = kernel::error::to_result(b::swapksm_unmark_all(mm));
+        match result {
+            Ok(()) => b::swapksm_mm_set_merge_any(mm, false),
+            Err(_) => b::swapksm_mark_all(mm),
+        }
+        result
+    }
+}
+
+/// Unmerges an mm for good. The mmap lock is held for writing. May sleep.
+///
+/// # Safety
+///
+/// As said.
+pub(crate) unsafe fn disable(mm: *mut b::mm_struct) -> Result {
+    // SAFETY: By the contract.
+    unsafe {
+        if !b::swapksm_mm_is_mergeable(mm) {
+            return Ok(());
+        }
+        if b::swapksm_mm_is_merge_any(mm) {
+            return disable_merge_any(mm);
+        }
+        kernel::error::to_result(b::swapksm_unmark_all(mm))
+    }
+}
+
+/// Flags of a new mapping in an mm that wants all of them merged. May sleep.
+///
+/// # Safety
+///
+/// The mmap lock is held for writing.
+pub(crate) unsafe fn new_vma_flags(
+    mm: *mut b::mm_struct,
+    file: *const b::file,
+    flags: u64,
+) -> u64 {
+    // SAFETY: By the contract.
+    unsafe {
+        if !b::swapksm_mm_is_merge_any(mm) || !b::swapksm_flags_compatible(file, flags as _) {
+            return flags;
+        }
+        if !b::swapksm_mm_is_mergeable(mm) && enter(mm).is_err() {
+            // The scanner had given the mm up as having nothing mergeable; it stays so for now.
+            return flags;
+        }
+    }
+    flags | b::swapksm_vm_mergeable()
+}
+
+/// /proc/PID/ksm_stat: bytes saved less bytes of our own.
+///
+/// # Safety
+///
+/// The caller keeps the mm.
+pub(crate) unsafe fn profit(mm: *mut b::mm_struct) -> i64 {
+    // SAFETY: By the contract.
+    unsafe {
+        let pages = b::swapksm_mm_merging(mm) + b::swapksm_mm_zero_pages(mm);
+        (pages * 4096 - b::swapksm_mm_items(mm) * super::ITEM_SIZE as kernel::ffi::c_long) as i64
+    }
+}

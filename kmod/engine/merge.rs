@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Merging: what is done with a page once its content is known to stand still.
+//!
+//! Page tables are changed by the two functions of `shims/merge.c`; what is here decides with whom, and keeps the node's
+//! list of sharers in step: a sharer is added under the same folio lock under which its page-table entry was made, so no
+//! walk sees one without the other.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    chunk::{ByHash, Chunk, Item},
+    hash::Realm,
+    locks::Live,
+    node::{Key, Node, Sharer},
+    reap,
+    space::{MmUser, MmapRead},
+    tree::Tree,
+    word::State,
+    Engine,
+};
+use crate::{
+    config::CONFIG,
+    stats::STATS,
+    sys::{
+        bindings as b,
+        folio::{Folio, LockedFolio, Page},
+    },
+};
+
+/// The item being looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) chunk: Live<Chunk>,
+    pub(crate) slot: usize,
+    pub(crate) user: &'a MmUser,
+}
+
+impl At<'_> {
+    fn address(&self) -> usize {
+        self.chunk.address(self.slot)
+    }
+}
+
+/// Partners with equal hash and other bytes that are looked at before giving up.
+const TRIES: usize = 8;
+
+/// The realm a frame's content belongs to.
+pub(crate) fn realm_of(chunk: Live<Chunk>, pfn: u64) -> Realm {
+    Realm {
+        group: chunk.space().group,
+        nid: nid_of(pfn),
+    }
+}
+
+/// The NUMA node that counts for merging.
+fn nid_of(pfn: u64) -> u32 {
+    if CONFIG.merge_across_nodes.load(Relaxed) != 0 {
+        return 0;
+    }
+    // SAFETY: The frame is that of a page we hold a reference to, or of a node.
+    unsafe { b::swapksm_pfn_nid(pfn as _) as u32 }
+}
+
+/// May no further node be made?
+fn is_full() -> bool {
+    let limit = CONFIG.max_kernel_pages.load(Relaxed);
+    limit != 0 && STATS.pages_shared.get() as u64 >= limit
+}
+
+/// A private page whose hash has just been taken.
+pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) {
+    let realm = realm_of(at.chunk, page.pfn());
+    if at.chunk.state.lock().state(at.slot) == State::Stable {
+        // Its mapping was given a page of its own without telling us: large swap-in, for one.
+        reap::unhang(engine, at.chunk, at.slot);
+    }
+    let hash = realm.hash(engine, &page);
+    if !at.chunk.is_hashed(at.slot) || at.chunk.hash(engine, at.slot) != hash {
+        // Out of the tree first: it is ordered by the hash.
+        reap::unhang(engine, at.chunk, at.slot);
+        at.chunk.set_hash(engine, at.slot, hash);
+        return;
+    }
+    if CONFIG.use_zero_pages.load(Relaxed)
+        && hash == realm.empty_hash(engine)
+        && merge_zero(engine, at, &page)
+    {
+        return;
+    }
+    if merge_stable(engine, at, &page, realm, hash) {
+        return;
+    }
+    if at.chunk.state.lock().state(at.slot) == State::Unstable {
+        // Whoever has the same content finds us.
+        return;
+    }
+    if !merge_unstable(engine, at, page, realm, hash) {
+        // SAFETY: A Volatile item is in no tree; it leaves this one before its slot or hash changes.
+        unsafe { engine.unstable.insert(at.chunk.tree_link(at.slot), hash) };
+        at.chunk.set_state(engine, at.slot, State::Unstable);
+        STATS.pages_unshared.inc();
+    }
+}
+
+/// Maps the zero page instead of an empty one.
+fn merge_zero(engine: &mut Engine, at: At<'_>, page: &Page) -> bool {
+    let lock = at.user.read_lock();
+    let vma = lock.mergeable_vma(at.address());
+    if vma.is_null() {
+        return true;
+    }
+    let _busy = at.chunk.busy(at.slot);
+    // SAFETY: The mmap lock is held; one reference on the page is ours.
+    let done = unsafe {
+        let zero = b::swapksm_zero_page(at.address() as _);
+        b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), zero) == 0
+    };
+    drop(_busy);
+    drop(lock);
+    if done {
+        reap::forget(engine, at.chunk, at.slot);
+    }
+    done
+}
+
+/// Tries the merged pages with this content. True: done with this page for now.
+fn merge_stable(engine: &mut Engine, at: At<'_>, page: &Page, realm: Realm, hash: u64) -> bool {
+    let mut link = engine.stable.first_equal(hash);
+    let mut tries = TRIES;
+    while !link.is_null() && tries > 0 {
+        // SAFETY: Links in the tree are those of nodes, which stay while the engine is held and nothing frees them.
+        let first = unsafe { Live::from_raw(Node::of_link(link)).unwrap_unchecked() };
+        // SAFETY: In the tree.
+        link = unsafe { engine.stable.next_equal(link) };
+        tries -= 1;
+        let key = first.key.get(engine);
+        if (key.group, key.nid) != (realm.group, realm.nid) {
+            continue;
+        }
+        if let Some((node, folio)) = candidate(engine, first, realm) {
+            if page.is_identical(folio.page()) {
+                return merge_into(engine, at, page, node, folio);
+            }
+        }
+    }
+    false
+}
+
+/// A node of this ring that can take one more sharer, with its page.
+fn candidate(engine: &Engine, first: Live<Node>, realm: Realm) -> Option<(Live<Node>, Folio)> {
+    let limit = CONFIG.max_page_sharing.load(Relaxed);
+    let mut node = first;
+    loop {
+        let count = node.state.lock().count();
+        if count > 0 && count < limit {
+            if let Some(folio) = node.folio() {
+                // Migrated to another NUMA node: no partner here any more.
+                if nid_of(folio.pfn()) == realm.nid {
+                    return Some((node, folio));
+                }
+            }
+        }
+        node = node.next_copy(engine);
+        if node == first {
+            return None;
+        }
+    }
+}
+
+/// Maps the page of `node` instead of `page`. True when that is done.
+fn merge_into(
+    engine: &mut Engine,
+    at: At<'_>,
+    page: &Page,
+    node: Live<Node>,
+    folio: Folio,
+) -> bool {
+    let Some(sharer) = Sharer::alloc() else {
+        return false;
+    };
+    let lock = at.user.read_lock();
+    let vma = lock.mergeable_vma(at.address());
+    if vma.is_null() {
+        return false;
+    }
+    // Under the mmap lock as every fault takes it; held until the sharer is on the list.
+    let folio = folio.lock_owned();
+    if folio.node() != node.as_ptr().cast() {
+        return false;
+    }
+    let done = {
+        let _busy = at.chunk.busy(at.slot);
+        // SAFETY: The mmap lock is held, the merged folio locked; one reference on the page is ours.
+        unsafe {
+            b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), folio.page()) == 0
+        }
+    };
+    if done {
+        reap::unhang(engine, at.chunk, at.slot);
+        share(engine, at, sharer, node, vma, &lock);
+    }
+    done
+}
+
+/// Adds the item to the sharers of a node whose folio is locked.
+fn share(
+    engine: &mut Engine,
+    at: At<'_>,
+    sharer: super::node::NewSharer,
+    node: Live<Node>,
+    vma: *mut b::vm_area_struct,
+    _lock: &MmapRead<'_>,
+) {
+    let mut index = 0;
+    // SAFETY: The mmap lock is held.
+    let anon_vma = unsafe { b::swapksm_anon_vma_get(vma, at.address() as _, &mut index) };
+    node.attach(engine, sharer, at.chunk, at.slot, anon_vma, index as _);
+}
+
+/// Looks for a partner in the unstable tree. True: there was one, whether or not the merge came about; like the stock
+/// kernel's, a page whose merge failed is not inserted but tried again in the next pass.
+fn merge_unstable(engine: &mut Engine, at: At<'_>, page: Page, realm: Realm, hash: u64) -> bool {
+    let mut link = engine.unstable.first_equal(hash);
+    let mut tries = TRIES;
+    while !link.is_null() && tries > 0 {
+        let (chunk, slot) = Chunk::of_item(Item::of_link(link));
+        // SAFETY: In the tree.
+        link = unsafe { engine.unstable.next_equal(link) };
+        tries -= 1;
+        if chunk.space().group != realm.group {
+            continue;
+        }
+        let Some(partner) = page_of(chunk, slot) else {
+            continue;
+        };
+        if partner.as_ptr() == page.as_ptr() {
+            // Shared by fork: one page already.
+            return true;
+        }
+        if nid_of(partner.pfn()) != realm.nid || !page.is_identical(partner.as_ptr()) {
+            continue;
+        }
+        if is_full() {
+            STATS.merge_denied.inc();
+            return true;
+        }
+        if partner.folio() == page.folio() {
+            // Two pages of one large folio: our two references keep it from being split. With one it can be.
+            drop(partner);
+            // SAFETY: One reference is ours.
+            unsafe { b::swapksm_split(page.as_ptr()) };
+            return true;
+        }
+        merge_two(engine, at, page, chunk, slot, partner, hash);
+        return true;
+    }
+    false
+}
+
+/// The page an item points to, with a reference. The pointer is true as long as the chunk's lock is held, and what it
+/// points to is mapped, so the reference can be taken; after that the page may be unmapped, but not reused.
+pub(crate) fn page_of(chunk: Live<Chunk>, slot: usize) -> Option<Page> {
+    let mut state = chunk.state.lock();
+    Page::try_get(state.pfn(slot)?)
+}
+
+/// Two private pages with the same bytes: makes the first a node's page in place, then maps it instead of the second.
+fn merge_two(
+    engine: &mut Engine,
+    at: At<'_>,
+    page: Page,
+    chunk: Live<Chunk>,
+    slot: usize,
+    partner: Page,
+    hash: u64,
+) {
+    let Some(other) = MmUser::get(&chunk.space()) else {
+        return;
+    };
+    let Some(node) = make_node(engine, at, &page, hash) else {
+        return;
+    };
+    drop(page);
+    let second = At { chunk, slot, user: &other };
+    let merged = match node.folio() {
+        Some(folio) => merge_into(engine, second, &partner, node, folio),
+        None => false,
+    };
+    if !merged {
+        // A merged page with one mapping is of no use. The copy's invalidation makes the reaper end the sharer.
+        let lock = at.user.read_lock();
+        let vma = lock.mergeable_vma(at.address());
+        if !vma.is_null() {
+            let start = at.address() as kernel::ffi::c_ulong;
+            // SAFETY: The mmap lock is held. Out of memory leaves a node with one sharer, which the next merge or the
+            // end of its page resolves.
+            unsafe { b::swapksm_break_range(vma, start, start + 4096, false) };
+        }
+    }
+}
+
+/// Makes the page at an item the page of a new node.
+fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<Live<Node>> {
+    let sharer = Sharer::alloc()?;
+    let realm = realm_of(at.chunk, page.pfn());
+    let key = Key { group: realm.group, nid: realm.nid, hash };
+    let node = Node::alloc(engine, key)?;
+    let lock = at.user.read_lock();
+    let vma = lock.mergeable_vma(at.address());
+    if vma.is_null() {
+        node.put();
+        return None;
+    }
+    let err = {
+        let _busy = at.chunk.busy(at.slot);
+        // Before the key is published: who reads it reads the frame next.
+        node.state.lock().pfn = page.pfn();
+        // SAFETY: The mmap lock is held; one reference on the page is ours.
+        unsafe {
+            b::swapksm_merge_first(vma, at.address() as _, page.as_ptr(), node.as_ptr().cast())
+        }
+    };
+    if err != 0 {
+        node.put();
+        return None;
+    }
+    // SAFETY: `swapksm_merge_first` left the folio locked; the reference is one more.
+    let folio = unsafe { LockedFolio::adopt(page.folio()) };
+    reap::unhang(engine, at.chunk, at.slot);
+    share(engine, at, sharer, node, vma, &lock);
+    let twin = twin_of(engine, node, &folio, hash);
+    node.place(engine, twin);
+    drop(folio);
+    Some(node)
+}
+
+/// A node in the tree with the same key and bytes.
+fn twin_of(engine: &Engine, node: Live<Node>, folio: &LockedFolio, hash: u64) -> Option<Live<Node>> {
+    let mut link = engine.stable.first_equal(hash);
+    while !link.is_null() {
+        // SAFETY: Links in the tree are those of nodes.
+        let other = unsafe { Live::from_raw(Node::of_link(link)).unwrap_unchecked() };
+        // SAFETY: In the tree.
+        link = unsafe { engine.stable.next_equal(link) };
+        if other.key.get(engine) != node.key.get(engine) {
+            continue;
+        }
+        let mut copy = other;
+        loop {
+            if let Some(theirs) = copy.folio() {
+                // SAFETY: Both are held.
+                if unsafe { b::swapksm_pages_identical(folio.page(), theirs.page()) } {
+                    return Some(other);
+                }
+                break;
+            }
+            // Out in swap: another copy has the same bytes.
+            copy = copy.next_copy(engine);
+            if copy == other {
+                break;
+            }
+        }
+    }
+    None
+}
+
+/// A merged page: its item becomes a sharer of its node, if it is not one. That is how forked copies become known; they
+/// may exceed `max_page_sharing`.
+pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
+    // SAFETY: The engine is held and we have a reference.
+    let Some(node) = (unsafe { Node::of_folio(page.folio()) }) else {
+        // Merged for good before we came.
+        reap::unhang(engine, at.chunk, at.slot);
+        return;
+    };
+    if at.chunk.state.lock().sharer(at.slot).is_some_and(|s| s.node() == node) {
+        resettle(engine, node, page.pfn());
+        return;
+    }
+    reap::unhang(engine, at.chunk, at.slot);
+    let Some(sharer) = Sharer::alloc() else {
+        return;
+    };
+    let lock = at.user.read_lock();
+    let vma = lock.mergeable_vma(at.address());
+    let Some(folio) = Page::try_get(page.pfn()).map(LockedFolio::of_page) else {
+        return;
+    };
+    let mut value = 0;
+    // SAFETY: The mmap lock is held.
+    let is_mapped = !vma.is_null()
+        && unsafe {
+            b::swapksm_pte_read(lock.mm(), at.address() as _, &mut value)
+                == b::swapksm_pte_kind_SWAPKSM_PTE_PAGE
+        }
+        && value as u64 == page.pfn();
+    if is_mapped && folio.node() == node.as_ptr().cast() {
+        share(engine, at, sharer, node, vma, &lock);
+    }
+}
+
+/// While merging across NUMA nodes is forbidden: a page that migrated belongs to another realm now.
+fn resettle(engine: &mut Engine, node: Live<Node>, pfn: u64) {
+    let mut key = node.key.get(engine);
+    let nid = nid_of(pfn);
+    if key.nid == nid {
+        return;
+    }
+    let Some(folio) = node.folio() else {
+        return;
+    };
+    let Some(page) = Page::try_get(folio.pfn()) else {
+        return;
+    };
+    let folio = folio.lock_owned();
+    key.nid = nid;
+    key.hash = Realm { group: key.group, nid }.hash(engine, &page);
+    node.unplace(engine);
+    node.key.set(engine, key);
+    let twin = twin_of(engine, node, &folio, key.hash);
+    node.place(engine, twin);
+}
+
+/// The unstable tree's type, for the engine.
+pub(crate) type Unstable = Tree<ByHash>;

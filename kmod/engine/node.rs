@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stable nodes: one for each merged page, and who shares it.
+//!
+//! # Where the page is
+//!
+//! A node names its page by frame number and the page names its node by its key (`folio->mapping`, see
+//! `shims/folio.h`); neither holds a reference on the other, so reclaim frees the page when it wants. Nobody tells us
+//! then. [`Node::folio`] looks through the keyhole: the frame is the node's page exactly if its key says so.
+//!
+//! A page that went to swap leaves the node with the swap entry it went to ([`NodeState::entry`], recorded by the rmap
+//! walk that unmapped it, while the folio was locked in the swap cache). Partial swap-out is normal: a node may be in
+//! memory for some sharers and in swap for others.
+//!
+//! # Who shares it
+//!
+//! A sharer is an item whose page-table entry names the node's page: present, as a migration entry on its way, or as the
+//! node's swap entry. Membership ends when the reaper has read an entry that names something else, not when an
+//! invalidation comes.
+//!
+//! # When it ends
+//!
+//! Without sharers a node is freed when its page is gone, or under the folio lock after the page has lost its key; while
+//! unregistered forks still map the page it stays, and the scanner finds it later. Never from a callback.
+
+use core::{
+    cell::UnsafeCell,
+    mem::offset_of,
+    ptr,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
+};
+
+use super::{
+    chunk::Chunk,
+    locks::{EngineCell, Live, Spin, SpinGuard},
+    tree::Keyed,
+    Engine,
+};
+use crate::{
+    stats::STATS,
+    sys::{bindings as b, folio::{Folio, LockedFolio}},
+};
+
+/// No page in memory.
+pub(crate) const NO_PFN: u64 = u64::MAX;
+
+/// What a node is looked up by. Bytes are compared between those with equal keys, and before every merge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Merge group of the address spaces that share it.
+    pub(crate) group: u32,
+    /// NUMA node, 0 while merging across nodes is allowed.
+    pub(crate) nid: u32,
+    /// Hash of the content, see [`super::hash`].
+    pub(crate) hash: u64,
+}
+
+/// What changes under the node's lock.
+#[repr(C)]
+pub(crate) struct NodeState {
+    /// The frame of the page as last known, [`NO_PFN`] if there is none.
+    pub(crate) pfn: u64,
+    /// The swap entry the page was last unmapped to, 0 if none. Sharers with such an entry in their page tables belong
+    /// to the node.
+    pub(crate) entry: u64,
+    /// First of the sharers' list.
+    sharers: *mut Sharer,
+    count: u32,
+}
+
+/// See the module.
+#[repr(C, align(16))]
+pub(crate) struct Node {
+    pub(crate) state: Spin<NodeState>,
+    refs: AtomicU32,
+    /// The task that walks the reverse mapping of our page, for telling its invalidations from others'.
+    walker: AtomicPtr<core::ffi::c_void>,
+    /// One of them hit the sharer it is at.
+    moved: AtomicBool,
+    pub(crate) key: EngineCell<Key>,
+    place: EngineCell<Place>,
+    link: EngineCell<b::rb_node>,
+    /// Index of swap entries, under `ENTRIES`.
+    next_entry: UnsafeCell<*mut Node>,
+}
+
+/// Nodes with the same bytes form a ring, of which one, the first, is in the tree (the others are its copies: a page is
+/// shared `max_page_sharing` times at most).
+#[derive(Clone, Copy)]
+struct Place {
+    next: *mut Node,
+    prev: *mut Node,
+    in_tree: bool,
+}
+
+/// One mapping of a node's page.
+#[repr(C)]
+pub(crate) struct Sharer {
+    next: *mut Sharer,
+    prev: *mut Sharer,
+    node: *mut Node,
+    chunk: *mut Chunk,
+    slot: usize,
+    anon_vma: *mut b::anon_vma,
+    index: usize,
+}
+
+// SAFETY: A sharer's links are under its node's locks, the rest never changes.
+unsafe impl Sync for Sharer {}
+
+/// Order of the stable tree: by hash; group and NUMA node are part of the hash's seed and compared besides.
+pub(crate) struct ByKey;
+
+impl Keyed for ByKey {
+    unsafe fn key(link: *mut b::rb_node) -> u64 {
+        // SAFETY: Links in the stable tree are those of nodes; the engine is held.
+        unsafe { (*(*Node::of_link(link)).key.as_ptr()).hash }
+    }
+}
+
+impl Sharer {
+    /// Makes one that belongs to no node yet; the anon_vma reference becomes its own. `None`: out of memory. May sleep.
+    pub(crate) fn alloc() -> Option<NewSharer> {
+        // SAFETY: Any process context.
+        let sharer: *mut Self =
+            unsafe { b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SHARER) }.cast();
+        (!sharer.is_null()).then_some(NewSharer(sharer))
+    }
+
+    /// The node. It exists as long as the sharer is one of its.
+    pub(crate) fn node(&self) -> Live<Node> {
+        // SAFETY: Set when it became a sharer.
+        unsafe { Live::from_raw(self.node).unwrap_unchecked() }
+    }
+
+    /// The chunk of its item, which is in use as long as the sharer exists.
+    pub(crate) fn chunk(&self) -> Live<Chunk> {
+        // SAFETY: Set when it became a sharer.
+        unsafe { Live::from_raw(self.chunk).unwrap_unchecked() }
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        self.chunk().address(self.slot)
+    }
+
+    pub(crate) fn mm(&self) -> *mut b::mm_struct {
+        self.chunk().space().mm()
+    }
+
+    pub(crate) fn anon_vma(&self) -> *mut b::anon_vma {
+        self.anon_vma
+    }
+
+    /// The page index in the anon_vma.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// Memory for a sharer.
+pub(crate) struct NewSharer(*mut Sharer);
+
+impl Drop for NewSharer {
+    fn drop(&mut self) {
+        // SAFETY: Never became a sharer.
+        unsafe {
+            b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_SHARER, self.0.cast());
+        }
+    }
+}
+
+impl NodeState {
+    /// The sharers, oldest last.
+    pub(crate) fn sharers(&self) -> Sharers<'_> {
+        Sharers(self.sharers, core::marker::PhantomData)
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+/// Iterates over a node's sharers.
+///
+/// # Invariants
+///
+/// The list cannot change meanwhile: the node's lock, or the lock of its folio, is held.
+pub(crate) struct Sharers<'a>(*mut Sharer, core::marker::PhantomData<&'a ()>);
+
+impl Iterator for Sharers<'_> {
+    type Item = Live<Sharer>;
+
+    fn next(&mut self) -> Option<Live<Sharer>> {
+        // SAFETY: By the invariants.
+        unsafe {
+            let sharer = Live::from_raw(self.0)?;
+            self.0 = (*self.0).next;
+            Some(sharer)
+        }
+    }
+}
+
+impl Node {
+    /// Makes a node without page and sharers that is in no tree. `None`: out of memory. May sleep.
+    pub(crate) fn alloc(engine: &mut Engine, key: Key) -> Option<Live<Self>> {
+        // SAFETY: The object is big enough, zeroes are valid for all fields, the rest is filled in here.
+        let node = unsafe {
+            let node: *mut Self =
+                b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_NODE).cast();
+            let live = Live::from_raw(node)?;
+            Spin::init(
+                &raw mut (*node).state,
+                b::swapksm_lock_class_SWAPKSM_LOCK_NODE,
+            );
+            (*node).refs = AtomicU32::new(1);
+            live
+        };
+        node.state.lock().pfn = NO_PFN;
+        node.key.set(engine, key);
+        Some(node)
+    }
+
+    /// The node that carries `link`.
+    pub(crate) fn of_link(link: *mut b::rb_node) -> *mut Node {
+        link.wrapping_byte_sub(offset_of!(Node, link)).cast()
+    }
+
+    pub(crate) fn link(&self) -> *mut b::rb_node {
+        self.link.as_ptr()
+    }
+
+    pub(crate) fn get(&self) {
+        self.refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops a reference. Any context.
+    pub(crate) fn put(self: Live<Self>) {
+        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
+            core::sync::atomic::fence(Ordering::Acquire);
+            // SAFETY: Nobody has it any more.
+            unsafe {
+                b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_NODE, self.as_ptr().cast());
+            }
+        }
+    }
+
+    /// The node a folio's key names. None: not merged, or without node.
+    ///
+    /// # Safety
+    ///
+    /// The folio is locked, or the engine is held together with a reference to the folio: a node is freed only after its
+    /// folio is gone or has lost its key under its lock, with the engine held.
+    pub(crate) unsafe fn of_folio<'a>(folio: *const b::folio) -> Option<Live<Node>> {
+        // SAFETY: The caller has a reference; a key that is not null is a node of ours, since no folio has another
+        // one's while the patch is on.
+        unsafe { Live::from_raw(b::swapksm_folio_node(folio).cast()) }
+    }
+
+    /// The page, with a reference, if it is in memory. Any context.
+    pub(crate) fn folio(&self) -> Option<Folio> {
+        loop {
+            let pfn = self.state.lock().pfn;
+            if pfn == NO_PFN {
+                return None;
+            }
+            // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline.
+            let folio = unsafe {
+                b::swapksm_keyhole(pfn as _, ptr::from_ref(self).cast())
+            };
+            // SAFETY: The reference is ours now.
+            if let Some(folio) = unsafe { Folio::from_raw(folio) } {
+                return Some(folio);
+            }
+            // The key is gone: either so is the page, or migration has set our pfn before it took the key off the old
+            // folio (both under our lock, `super::rmap::migrate`).
+            let mut state = self.state.lock();
+            if state.pfn == pfn {
+                state.pfn = NO_PFN;
+                return None;
+            }
+        }
+    }
+
+    /// Locks what the sharers' list is under: the page's folio, if there is one. `None` means that there is none, and
+    /// none can appear until the swap-in hook has had the node's lock. May sleep.
+    fn lock_page(&self) -> Option<LockedFolio> {
+        loop {
+            let folio = self.folio()?.lock_owned();
+            // SAFETY: We have a reference.
+            if unsafe { b::swapksm_folio_node(folio.as_ptr()) } == ptr::from_ref(self).cast_mut().cast() {
+                return Some(folio);
+            }
+            // Migrated before we had the lock: the node knows its new frame by now.
+        }
+    }
+
+    /// Adds a sharer. The folio is locked.
+    pub(crate) fn attach(
+        self: Live<Self>,
+        engine: &mut Engine,
+        sharer: NewSharer,
+        chunk: Live<Chunk>,
+        slot: usize,
+        anon_vma: *mut b::anon_vma,
+        index: usize,
+    ) {
+        let raw = sharer.0;
+        core::mem::forget(sharer);
+        let first = {
+            let mut state = self.state.lock();
+            // SAFETY: `raw` is ours until the list has it; the list is ours under the lock.
+            unsafe {
+                (*raw).node = self.as_ptr();
+                (*raw).chunk = chunk.as_ptr();
+                (*raw).slot = slot;
+                (*raw).anon_vma = anon_vma;
+                (*raw).index = index;
+                (*raw).next = state.sharers;
+                if let Some(next) = Live::from_raw(state.sharers) {
+                    (*next.as_ptr()).prev = raw;
+                }
+            }
+            state.sharers = raw;
+            state.count += 1;
+            state.count == 1
+        };
+        // SAFETY: Just filled in.
+        chunk.set_sharer(engine, slot, unsafe { Live::from_raw(raw).unwrap_unchecked() });
+        if first {
+            STATS.pages_shared.inc();
+        } else {
+            STATS.pages_sharing.inc();
+        }
+        // SAFETY: The space keeps its mm, and the engine is held.
+        unsafe { b::swapksm_mm_count_merging(chunk.space().mm(), 1) };
+    }
+
+    /// Ends the membership of a Stable item, which is Volatile then. May sleep.
+    ///
+    /// Safe against the walks and the swap-in hook: the item no longer leads to the sharer; a walk has the lock of the
+    /// folio that we take if there is one; the hook has the node's lock, and who is on the way with a reference to the
+    /// node finds it gone from the list.
+    pub(crate) fn detach(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
+        let Some(sharer) = chunk.take_sharer(engine, slot) else {
+            return;
+        };
+        let node = sharer.node();
+        let raw = sharer.as_ptr();
+        {
+            let (_folio, mut state) = loop {
+                let folio = node.lock_page();
+                let state = node.state.lock();
+                if folio.is_some() || state.pfn == NO_PFN {
+                    break (folio, state);
+                }
+                // The swap-in hook gave it a page after we had looked.
+            };
+            // SAFETY: On the list, which is ours under both locks.
+            unsafe {
+                match (*raw).prev.is_null() {
+                    true => state.sharers = (*raw).next,
+                    false => (*(*raw).prev).next = (*raw).next,
+                }
+                if !(*raw).next.is_null() {
+                    (*(*raw).next).prev = (*raw).prev;
+                }
+            }
+            state.count -= 1;
+            if state.count == 0 {
+                STATS.pages_shared.dec();
+            } else {
+                STATS.pages_sharing.dec();
+            }
+        }
+        // SAFETY: The space keeps its mm, the engine is held; the sharer is in no list any more; the anon_vma reference
+        // was its own.
+        unsafe {
+            b::swapksm_mm_count_merging(sharer.mm(), -1);
+            b::swapksm_anon_vma_put(sharer.anon_vma);
+            b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_SHARER, raw.cast());
+        }
+        node.try_free(engine);
+    }
+
+    /// Frees a node without sharers if its page is gone or nobody maps it. May sleep.
+    pub(crate) fn try_free(self: Live<Self>, engine: &mut Engine) -> bool {
+        if self.state.lock().count != 0 {
+            return false;
+        }
+        // The swap-in hook finds only nodes with sharers, so no page appears any more.
+        if let Some(folio) = self.lock_page() {
+            if folio.is_mapped() {
+                return false;
+            }
+            folio.set_node(ptr::null_mut());
+        }
+        self.unplace(engine);
+        entries::forget(self);
+        self.put();
+        true
+    }
+
+    /// Frees the node whatever is still there: sharers become Volatile items, the page a merged one without node. For
+    /// handing back. Returns whether a page was left without node. May sleep.
+    pub(crate) fn dissolve(self: Live<Self>, engine: &mut Engine) -> bool {
+        self.get();
+        let mut nodeless = false;
+        if let Some(folio) = self.lock_page() {
+            folio.set_node(ptr::null_mut());
+            nodeless = folio.is_mapped();
+            self.state.lock().pfn = NO_PFN;
+        }
+        // So that the swap-in hook does not give it a page again.
+        entries::forget(self);
+        loop {
+            let first = self.state.lock().sharers().next();
+            // The last detach frees the node; our reference keeps its memory.
+            match first {
+                Some(sharer) => Node::detach(engine, sharer.chunk(), sharer.slot()),
+                None => break,
+            }
+        }
+        if !self.place.get(engine).next.is_null() {
+            self.try_free(engine);
+        }
+        self.put();
+        nodeless
+    }
+
+    /// Notifier: does the running invalidation belong to the walk that is going on over this node's page? Then the walk
+    /// is told that it hit.
+    pub(crate) fn announce_moved(&self, current: *const core::ffi::c_void) -> bool {
+        let ours = self.walker.load(Ordering::Relaxed).cast_const() == current;
+        if ours {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+        ours
+    }
+
+    /// Announces the calling task as walker until the returned value is dropped. The folio is locked, so there is one.
+    pub(crate) fn walk(&self) -> Walking<'_> {
+        // SAFETY: Any context.
+        let current = unsafe { b::swapksm_current() };
+        self.walker.store(current.cast_mut(), Ordering::Relaxed);
+        Walking(self)
+    }
+
+    /// Puts the node into the tree: as a copy of `twin`, which has the same bytes, or in its own right.
+    pub(crate) fn place(self: Live<Self>, engine: &mut Engine, twin: Option<Live<Node>>) {
+        let me = self.as_ptr();
+        match twin {
+            None => {
+                self.place.set(
+                    engine,
+                    Place { next: me, prev: me, in_tree: true },
+                );
+                let hash = self.key.get(engine).hash;
+                // SAFETY: In no tree yet; erased before it is freed.
+                unsafe { engine.stable.insert(self.link(), hash) };
+            }
+            Some(twin) => {
+                let mut at = twin.place.get(engine);
+                if at.next == twin.as_ptr() {
+                    STATS.chains.inc();
+                    STATS.dups.inc();
+                }
+                STATS.dups.inc();
+                self.place.set(
+                    engine,
+                    Place { next: at.next, prev: twin.as_ptr(), in_tree: false },
+                );
+                // SAFETY: Nodes of a ring exist while the engine is held.
+                unsafe {
+                    let next = Live::from_raw(at.next).unwrap_unchecked();
+                    let mut after = next.place.get(engine);
+                    after.prev = me;
+                    next.place.set(engine, after);
+                }
+                at = twin.place.get(engine);
+                at.next = me;
+                twin.place.set(engine, at);
+            }
+        }
+    }
+
+    /// Takes the node out of its ring and the tree; the next of the ring takes its place there.
+    pub(crate) fn unplace(self: Live<Self>, engine: &mut Engine) {
+        let at = self.place.get(engine);
+        if at.next == self.as_ptr() {
+            // SAFETY: Alone in its ring, so it is in the tree.
+            unsafe { engine.stable.erase(self.link()) };
+        } else {
+            // SAFETY: Nodes of a ring exist while the engine is held.
+            let (next, prev) = unsafe {
+                (
+                    Live::from_raw(at.next).unwrap_unchecked(),
+                    Live::from_raw(at.prev).unwrap_unchecked(),
+                )
+            };
+            let mut place = prev.place.get(engine);
+            place.next = next.as_ptr();
+            prev.place.set(engine, place);
+            place = next.place.get(engine);
+            place.prev = prev.as_ptr();
+            place.in_tree |= at.in_tree;
+            next.place.set(engine, place);
+            if at.in_tree {
+                // SAFETY: We are in the tree, the next is not, and its key is ours.
+                unsafe { engine.stable.replace(self.link(), next.link()) };
+            }
+            STATS.dups.dec();
+            if next == prev {
+                STATS.chains.dec();
+                STATS.dups.dec();
+            }
+        }
+        self.place.set(
+            engine,
+            Place { next: ptr::null_mut(), prev: ptr::null_mut(), in_tree: false },
+        );
+    }
+
+    /// The next node of the ring. All of them exist while the engine is held and none is freed.
+    pub(crate) fn next_copy(&self, engine: &Engine) -> Live<Node> {
+        // SAFETY: A placed node's ring is never broken.
+        unsafe { Live::from_raw(self.place.get(engine).next).unwrap_unchecked() }
+    }
+}
+
+/// See [`Node::walk`].
+pub(crate) struct Walking<'a>(&'a Node);
+
+impl Walking<'_> {
+    /// Where C reads and resets whether an invalidation of this walk hit.
+    pub(crate) fn moved(&self) -> *mut bool {
+        self.0.moved.as_ptr()
+    }
+}
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        self.0.walker.store(ptr::null_mut(), Ordering::Relaxed);
+        self.0.moved.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The index from swap entries to nodes: a hash table of links inside the nodes, because reclaim, which fills it, cannot
+/// allocate.
+pub(crate) mod entries {
+    use super::*;
+
+    const BUCKETS: usize = 16384;
+
+    struct Table([*mut Node; BUCKETS]);
+
+    // SAFETY: Plain pointers, reached under the lock only.
+    unsafe impl Send for Table {}
+
+    static ENTRIES: Spin<Table> = Spin::new_static(Table([ptr::null_mut(); BUCKETS]));
+
+    /// To be called once, before any node exists.
+    pub(crate) fn init() {
+        // SAFETY: Nobody uses it yet.
+        unsafe {
+            Spin::init(
+                (&raw const ENTRIES).cast_mut(),
+                b::swapksm_lock_class_SWAPKSM_LOCK_ENTRIES,
+            );
+        }
+    }
+
+    fn bucket(entry: u64) -> usize {
+        (entry.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 50) as usize % BUCKETS
+    }
+
+    fn unlink(table: &mut SpinGuard<'_, Table>, node: Live<Node>, entry: u64) {
+        let mut place: *mut *mut Node = &mut table.0[bucket(entry)];
+        // SAFETY: Nodes in the table exist: they are taken out before they are freed.
+        unsafe {
+            while !(*place).is_null() {
+                if *place == node.as_ptr() {
+                    *place = *node.next_entry.get();
+                    return;
+                }
+                place = (**place).next_entry.get();
+            }
+        }
+    }
+
+    /// Remembers that the page of `node` goes to `entry`. The folio is locked, in the swap cache. Any context.
+    pub(crate) fn remember(node: Live<Node>, entry: u64) {
+        let mut state = node.state.lock();
+        if state.entry == entry {
+            return;
+        }
+        let mut table = ENTRIES.lock();
+        if state.entry != 0 {
+            unlink(&mut table, node, state.entry);
+        }
+        state.entry = entry;
+        let head = &mut table.0[bucket(entry)];
+        // SAFETY: In no bucket now.
+        unsafe { *node.next_entry.get() = *head };
+        *head = node.as_ptr();
+    }
+
+    /// The node's entry is nothing of its any more. Any context.
+    pub(crate) fn forget(node: Live<Node>) {
+        let mut state = node.state.lock();
+        if state.entry != 0 {
+            unlink(&mut ENTRIES.lock(), node, state.entry);
+            state.entry = 0;
+        }
+    }
+
+    /// The node whose page went to `entry`, with a reference. Any context.
+    pub(crate) fn find(entry: u64) -> Option<Live<Node>> {
+        let table = ENTRIES.lock();
+        let mut at = table.0[bucket(entry)];
+        // SAFETY: Nodes in the table exist. Their entry is changed only while they are not in it or under its lock.
+        unsafe {
+            while let Some(node) = Live::from_raw(at) {
+                if node.entry_hint() == entry {
+                    node.get();
+                    return Some(node);
+                }
+                at = *node.next_entry.get();
+            }
+        }
+        None
+    }
+}
+
+impl Node {
+    /// The entry as of now; under `ENTRIES` that of a node in the table.
+    fn entry_hint(&self) -> u64 {
+        // SAFETY: `entry` is written under both the node's lock and `ENTRIES`, which the caller has.
+        unsafe { (*self.state.data_ptr()).entry }
+    }
+}
+
+impl Sharers<'static> {
+    /// The sharers of a node whose folio is locked.
+    ///
+    /// # Safety
+    ///
+    /// The node's page is in memory, and the caller has its folio's lock while it iterates.
+    pub(crate) unsafe fn under_folio_lock(node: Live<Node>) -> Self {
+        // SAFETY: Changes need the folio lock too.
+        Sharers(unsafe { (*node.state.data_ptr()).sharers }, core::marker::PhantomData)
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The reaper: finishes in its own thread what notifier callbacks, which may neither sleep nor free, have begun.
+//!
+//! It takes what the callbacks marked as suspect, chunk by chunk, and decides what became of it:
+//!
+//! - A Volatile or Unstable item lived by its pointer: it ends. If the page is still there the scanner finds it again,
+//!   and its hash with it.
+//! - A Stable item ends if its page-table entry no longer names the node's page. It is read with the mark already taken
+//!   off, so an invalidation after the reading marks it again.
+//!
+//! While anything is marked or queued, `pending` is not zero; `sync` waits for that.
+
+use core::{ptr, sync::atomic::AtomicBool};
+
+use super::{
+    chunk::{Chunk, Slots},
+    hold,
+    locks::{Event, Live, Spin},
+    node::Node,
+    space::{MmUser, MmapRead, Space},
+    word::State,
+    Engine,
+};
+use crate::{
+    stats::STATS,
+    sys::{bindings as b, thread},
+};
+
+/// Chunks with suspects, and dead spaces.
+struct Dirty {
+    chunks: *mut Chunk,
+    spaces: *mut Space,
+}
+
+// SAFETY: Plain pointers, reached under the lock only.
+unsafe impl Send for Dirty {}
+
+static DIRTY: Spin<Dirty> = Spin::new_static(Dirty {
+    chunks: ptr::null_mut(),
+    spaces: ptr::null_mut(),
+});
+/// Work arrived, or the reaper shall stop.
+pub(super) static WORK: Event = Event::new_static();
+/// The reaper has finished a round.
+static DONE: Event = Event::new_static();
+/// Somebody waits for `DONE`.
+static RETRY: AtomicBool = AtomicBool::new(false);
+
+/// To be called once, before any space exists.
+pub(super) fn init() {
+    // SAFETY: Nobody uses it yet.
+    unsafe {
+        Spin::init(
+            (&raw const DIRTY).cast_mut(),
+            b::swapksm_lock_class_SWAPKSM_LOCK_DIRTY,
+        );
+    }
+    WORK.init();
+    DONE.init();
+}
+
+/// Queues a chunk that `ChunkState::queue` said to. Under the chunk's lock; it stays until it is taken from here.
+pub(super) fn queue(chunk: Live<Chunk>) {
+    {
+        let mut dirty = DIRTY.lock();
+        // SAFETY: In no queue now.
+        unsafe { *chunk.next_dirty.get() = dirty.chunks };
+        dirty.chunks = chunk.as_ptr();
+    }
+    WORK.signal();
+}
+
+/// Queues a space that has just died. The list's reference keeps it.
+pub(super) fn bury(space: Live<Space>) {
+    {
+        let mut dirty = DIRTY.lock();
+        // SAFETY: In no queue now.
+        unsafe { *space.dead_link() = dirty.spaces };
+        dirty.spaces = space.as_ptr();
+    }
+    WORK.signal();
+}
+
+/// Marks a slot for the reaper to look at. Any context.
+pub(super) fn suspect(chunk: Live<Chunk>, slot: usize) {
+    let mut state = chunk.state.lock();
+    if state.is_dead() {
+        return;
+    }
+    STATS.pending.add(state.suspect(slot));
+    if state.queue() {
+        queue(chunk);
+    }
+}
+
+/// Waits until nothing is pending. `EINTR` when a signal comes first. No lock held.
+pub(super) fn sync() -> kernel::error::Result {
+    loop {
+        let seen = DONE.read();
+        if STATS.pending.get() == 0 {
+            return Ok(());
+        }
+        WORK.signal();
+        DONE.wait_user(seen)?;
+    }
+}
+
+/// The reaper's thread.
+pub(crate) fn main() {
+    while !thread::should_stop() {
+        let seen = WORK.read();
+        round();
+        DONE.signal();
+        // An entry under migration says nothing yet: come back for it.
+        let again = RETRY.swap(false, core::sync::atomic::Ordering::Relaxed);
+        WORK.wait(seen, if again { 10_000 } else { 0 });
+    }
+}
+
+/// Does all that is queued. May sleep.
+pub(super) fn round() {
+    let (mut chunks, mut spaces) = {
+        let mut dirty = DIRTY.lock();
+        (
+            core::mem::replace(&mut dirty.chunks, ptr::null_mut()),
+            core::mem::replace(&mut dirty.spaces, ptr::null_mut()),
+        )
+    };
+    // SAFETY: A queued chunk is not freed, a dead space not before it is unlisted below. Links are read before the
+    // chunk can be queued again.
+    unsafe {
+        while let Some(chunk) = Live::from_raw(chunks) {
+            chunks = *chunk.next_dirty.get();
+            reap(&mut hold(), chunk);
+            thread::cond_resched();
+        }
+        while let Some(space) = Live::from_raw(spaces) {
+            spaces = *space.dead_link();
+            purge(&mut hold(), space);
+            STATS.pending.dec();
+            thread::cond_resched();
+        }
+    }
+}
+
+fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
+    let suspects = chunk.state.lock().take_suspects();
+    let space = chunk.space();
+    // The reads of page tables below need the mm; those of a dead one name nothing any more.
+    space.get();
+    let user = MmUser::get(&space);
+    {
+        let lock = user.as_ref().map(MmUser::read_lock);
+        each(&suspects, |slot| {
+            judge(engine, chunk, slot, lock.as_ref());
+            STATS.pending.dec();
+        });
+    }
+    chunk.try_free(engine);
+    space.put();
+}
+
+fn each(slots: &Slots, mut then: impl FnMut(usize)) {
+    let mut at = 0;
+    while let Some(slot) = slots.next(at) {
+        then(slot);
+        at = slot + 1;
+    }
+}
+
+fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: Option<&MmapRead<'_>>) {
+    let (state, live) = {
+        let mut chunk = chunk.state.lock();
+        (chunk.state(slot), chunk.is_live(slot))
+    };
+    match state {
+        State::Free => {}
+        // Found again by the scanner in the meantime.
+        State::Volatile | State::Unstable if live => {}
+        State::Volatile | State::Unstable => forget(engine, chunk, slot),
+        State::Stable => match lock.map_or(Verdict::Gone, |lock| membership(chunk, slot, lock)) {
+            Verdict::Member => {}
+            Verdict::Gone => forget(engine, chunk, slot),
+            Verdict::Later => {
+                RETRY.store(true, core::sync::atomic::Ordering::Relaxed);
+                suspect(chunk, slot);
+            }
+        },
+    }
+}
+
+enum Verdict {
+    Member,
+    Gone,
+    Later,
+}
+
+/// Does the page-table entry of a Stable item still name its node's page?
+fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
+    let Some(sharer) = chunk.state.lock().sharer(slot) else {
+        return Verdict::Gone;
+    };
+    // The engine is held, so the sharer stays.
+    let node = sharer.node();
+    let mut value = 0;
+    // SAFETY: The mmap lock is held.
+    let kind = unsafe { b::swapksm_pte_read(lock.mm(), sharer.address() as _, &mut value) };
+    let value = value as u64;
+    let member = match kind {
+        b::swapksm_pte_kind_SWAPKSM_PTE_PAGE => is_page_of(value, node),
+        b::swapksm_pte_kind_SWAPKSM_PTE_SWAP => node.state.lock().entry == value,
+        // It will be what it was or something else; only then it can be told.
+        b::swapksm_pte_kind_SWAPKSM_PTE_MIGRATION => return Verdict::Later,
+        _ => false,
+    };
+    if member {
+        Verdict::Member
+    } else {
+        Verdict::Gone
+    }
+}
+
+/// Is the frame that was just read from a page table the page of `node`? The key alone decides: a frame number alone
+/// could be that of a page long gone. A change after the reading comes with an invalidation of its own.
+fn is_page_of(pfn: u64, node: Live<Node>) -> bool {
+    // SAFETY: The frame was mapped a moment ago, so its memory is there; the key is compared, not followed.
+    unsafe { b::swapksm_page_node(b::swapksm_pfn_page(pfn as _)) == node.as_ptr().cast() }
+}
+
+/// Ends an item: out of the trees, out of its node, its slot free. May sleep.
+pub(super) fn forget(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
+    unhang(engine, chunk, slot);
+    chunk.release(engine, slot);
+}
+
+/// Takes an item out of the tree or node it hangs in; it is Volatile then. May sleep.
+pub(super) fn unhang(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
+    let state = chunk.state.lock().state(slot);
+    match state {
+        State::Free | State::Volatile => {}
+        State::Unstable => {
+            // SAFETY: An Unstable item is in the unstable tree.
+            unsafe { engine.unstable.erase(chunk.tree_link(slot)) };
+            chunk.set_state(engine, slot, State::Volatile);
+            STATS.pages_unshared.dec();
+        }
+        State::Stable => Node::detach(engine, chunk, slot),
+    }
+}
+
+/// Ends all items of a space between two chunk numbers. May sleep.
+pub(super) fn forget_all(engine: &mut Engine, space: Live<Space>, first: usize, last: usize) {
+    let mut index = first;
+    while let Some(chunk) = space.find(engine, &mut index, last) {
+        for slot in 0..super::chunk::SLOTS {
+            if chunk.state.lock().state(slot) != State::Free {
+                forget(engine, chunk, slot);
+            }
+        }
+        // If the queue has it, it is freed when it comes out.
+        chunk.try_free(engine);
+        thread::cond_resched();
+        if index >= last {
+            break;
+        }
+        index += 1;
+    }
+}
+
+fn purge(engine: &mut Engine, space: Live<Space>) {
+    forget_all(engine, space, 0, usize::MAX);
+    space.unlist(engine);
+}

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scanner: goes round all address spaces, a few pages at a time.
+//!
+//! A step reads the page table of one chunk once, installs the pages found as pointers, and then works from the
+//! pointers: no page-table walk and no mmap lock while hashes are taken and trees are searched. References to pages are
+//! taken one at a time, since a page that is referenced looks pinned to a merge.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::{
+    chunk::{Chunk, Slots, SLOTS},
+    hold,
+    locks::{Event, Live},
+    merge::{self, At},
+    node::{Node, NO_PFN},
+    reap,
+    space::{self, MmUser, Space},
+    word::State,
+    Engine,
+};
+use crate::{
+    advisor::{Advisor, Limits},
+    config::{ADVISOR_SCAN_TIME, CONFIG, RUN_MERGE},
+    stats::STATS,
+    sys::{bindings as b, lru, thread},
+};
+
+/// Something the scanner may be sleeping over has changed.
+pub(super) static CHANGED: Event = Event::new_static();
+/// Set between the transitions: only then may a folio carry a node of ours.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// Memory is going offline: frames may vanish.
+static OFFLINING: AtomicBool = AtomicBool::new(false);
+
+/// Pages looked at before the engine is given to others.
+const STEP: u32 = 32;
+const CHUNK_BYTES: usize = 1 << 21;
+
+/// Where the scanner is; the space is under its own cursor.
+pub(super) struct Cursor {
+    /// Next address in the space.
+    address: usize,
+    pass: Pass,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    None,
+    Running { start_ns: u64 },
+}
+
+impl Cursor {
+    pub(super) const fn new() -> Self {
+        Self { address: 0, pass: Pass::None }
+    }
+}
+
+/// Allows or forbids merging. Takes effect when the engine is next taken.
+pub(super) fn set_active(_engine: &mut Engine, on: bool) {
+    ACTIVE.store(on, Relaxed);
+    CHANGED.signal();
+}
+
+/// May a folio get a node now? Checked with the engine held, or with a folio lock that `pre_unpatch` will want.
+pub(super) fn is_active() -> bool {
+    ACTIVE.load(Relaxed)
+}
+
+pub(super) fn set_offlining(_engine: &mut Engine, on: bool) {
+    OFFLINING.store(on, Relaxed);
+    CHANGED.signal();
+}
+
+pub(super) fn is_offlining() -> bool {
+    OFFLINING.load(Relaxed)
+}
+
+fn should_run() -> bool {
+    CONFIG.run.load(Relaxed) & RUN_MERGE != 0 && is_active() && !is_offlining() && space::any()
+}
+
+/// The scanner's thread.
+pub(crate) fn main() {
+    let mut advisor = AdvisorState::new();
+    while !thread::should_stop() {
+        let seen = CHANGED.read();
+        if !should_run() {
+            CHANGED.wait(seen, 0);
+            continue;
+        }
+        batch(CONFIG.pages_to_scan.load(Relaxed), &mut advisor);
+        match CONFIG.sleep_us.load(Relaxed) {
+            0 => thread::cond_resched(),
+            sleep_us => CHANGED.wait(seen, sleep_us),
+        }
+    }
+}
+
+/// Scans up to `pages` pages; a pass that ends, ends the batch too.
+fn batch(mut pages: u32, advisor: &mut AdvisorState) {
+    while pages > 0 && !thread::is_freezing() && !thread::should_stop() {
+        let mut engine = hold();
+        if !should_run() {
+            return;
+        }
+        match step(&mut engine, pages.min(STEP), advisor) {
+            Step::Scanned(count) => pages = pages.saturating_sub(count),
+            Step::PassEnded => return,
+        }
+        drop(engine);
+        thread::cond_resched();
+    }
+}
+
+enum Step {
+    Scanned(u32),
+    PassEnded,
+}
+
+fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
+    if engine.cursor.pass == Pass::None {
+        begin_pass(engine, advisor);
+    }
+    let Some(space) = space::cursor() else {
+        end_pass(engine, advisor);
+        return Step::PassEnded;
+    };
+    let scanned = scan_space(engine, space, max);
+    space.put();
+    Step::Scanned(scanned)
+}
+
+fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
+    // Pages wait in per-CPU batches with an extra reference, which looks like a pin.
+    lru::add_drain_all();
+    prune(engine);
+    advisor.begin();
+    space::cursor_start();
+    engine.cursor.address = 0;
+    engine.cursor.pass = Pass::Running { start_ns: thread::now_ns() };
+}
+
+fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
+    if let Pass::Running { start_ns } = core::mem::replace(&mut engine.cursor.pass, Pass::None) {
+        advisor.end(thread::now_ns() - start_ns);
+        STATS.full_scans.inc();
+    }
+}
+
+/// Frees nodes whose last mappings, unregistered forks, went without telling us.
+pub(super) fn prune(engine: &mut Engine) {
+    let mut link = engine.stable.first();
+    while !link.is_null() {
+        // SAFETY: Links in the tree are those of nodes. The next one is looked up before this ring changes.
+        let (first, next) = unsafe {
+            (
+                Live::from_raw(Node::of_link(link)).unwrap_unchecked(),
+                engine.stable.next(link),
+            )
+        };
+        let mut node = first.next_copy(engine);
+        // The first last: taking it out hands the place in the tree to another one, which has been looked at by then.
+        while node != first {
+            let after = node.next_copy(engine);
+            if node.state.lock().count() == 0 {
+                node.try_free(engine);
+            }
+            node = after;
+        }
+        if first.state.lock().count() == 0 {
+            first.try_free(engine);
+        }
+        link = next;
+    }
+}
+
+/// Ends the scan of a space in this pass.
+fn leave(engine: &mut Engine, space: Live<Space>) {
+    engine.cursor.address = 0;
+    space.seen_mergeable.set(engine, false);
+    space::cursor_advance(space);
+}
+
+/// Looks at the next pages of a space, at most `max`. Returns how many.
+fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
+    let Some(user) = MmUser::get(&space) else {
+        space.kill();
+        leave(engine, space);
+        return 0;
+    };
+    if !space.watch() {
+        leave(engine, space);
+        return 0;
+    }
+    let address = engine.cursor.address;
+    let mut any = space.seen_mergeable.get(engine);
+    // Before the page table is read: an invalidation that we may not have seen shows as a change.
+    let seq = space.sequence();
+    let found = engine.found.take();
+    let Some(mut found) = found else {
+        leave(engine, space);
+        return 0;
+    };
+    let has_pages = {
+        let lock = user.read_lock();
+        let has_pages = found.collect(&lock, address, max, &mut any);
+        if !has_pages && !any {
+            // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
+            // before the flag, by which it decides whether to enter the mm again, is cleared.
+            // SAFETY: The space keeps the mm.
+            unsafe { b::swapksm_mm_set_mergeable(space.mm(), false) };
+            space.kill();
+        }
+        has_pages
+    };
+    space.seen_mergeable.set(engine, any);
+    let mut scanned = 0;
+    if has_pages {
+        if let Some(last_passed) = found.index().checked_sub(1) {
+            unmerged(engine, space, address, last_passed);
+        }
+        scanned = scan_chunk(engine, space, &user, &found, seq);
+        engine.cursor.address = found.end();
+    } else {
+        unmerged(engine, space, address, usize::MAX >> 21);
+        leave(engine, space);
+    }
+    engine.found = Some(found);
+    scanned
+}
+
+/// Ends the items of chunks that were passed over from `address` on, as nothing in them is mergeable. Sharers stay: their
+/// mappings may be in swap, and the reaper knows when they end.
+fn unmerged(engine: &mut Engine, space: Live<Space>, address: usize, last: usize) {
+    let mut index = address.div_ceil(CHUNK_BYTES);
+    while index <= last {
+        let Some(chunk) = space.find(engine, &mut index, last) else {
+            return;
+        };
+        let stale = chunk.state.lock().live();
+        drop_stale(engine, chunk, &stale);
+        chunk.try_free(engine);
+        index += 1;
+    }
+}
+
+/// Ends items whose address is no longer mergeable.
+fn drop_stale(engine: &mut Engine, chunk: Live<Chunk>, stale: &Slots) {
+    let mut at = 0;
+    while let Some(slot) = stale.next(at) {
+        at = slot + 1;
+        match chunk.state.lock().state(slot) {
+            State::Free => continue,
+            State::Stable => {
+                reap::suspect(chunk, slot);
+                continue;
+            }
+            State::Volatile | State::Unstable => {}
+        }
+        reap::forget(engine, chunk, slot);
+    }
+}
+
+fn scan_chunk(
+    engine: &mut Engine,
+    space: Live<Space>,
+    user: &MmUser,
+    found: &Found,
+    seq: u64,
+) -> u32 {
+    let mut index = found.index();
+    let (chunk, fresh) = match space.find(engine, &mut index, found.index()) {
+        Some(chunk) => (chunk, false),
+        None => match Chunk::new(space, found.index()) {
+            Some(chunk) => {
+                if !space.insert(chunk) {
+                    chunk.try_free(engine);
+                    return found.count();
+                }
+                (chunk, true)
+            }
+            // Out of memory: these pages are given up for this pass.
+            None => return found.count(),
+        },
+    };
+    let mut stale = Slots::default();
+    let installed = chunk.install(
+        engine,
+        seq,
+        fresh,
+        found.from(),
+        found.to(),
+        &|slot| found.pfn(slot),
+        &mut stale,
+    );
+    if installed {
+        drop_stale(engine, chunk, &stale);
+        for slot in found.from()..found.to() {
+            if found.pfn(slot).is_some() {
+                visit(engine, At { chunk, slot, user });
+                STATS.pages_scanned.inc();
+            }
+        }
+    }
+    chunk.try_free(engine);
+    found.count()
+}
+
+/// Looks at one item.
+fn visit(engine: &mut Engine, at: At<'_>) {
+    let Some(page) = merge::page_of(at.chunk, at.slot) else {
+        return;
+    };
+    let is_merged = page.is_ksm();
+    let state = at.chunk.state.lock().state(at.slot);
+    if CONFIG.smart_scan.load(Relaxed)
+        && !is_merged
+        && state != State::Stable
+        && at.chunk.grow_older(at.slot)
+    {
+        STATS.pages_skipped.inc();
+        reap::unhang(engine, at.chunk, at.slot);
+        return;
+    }
+    if is_merged {
+        merge::visit_merged(engine, at, &page);
+    } else {
+        merge::visit_private(engine, at, page);
+    }
+}
+
+/// What a reading of one chunk's page table found.
+pub(super) struct Found(kernel::alloc::KBox<b::swapksm_collected>);
+
+impl Found {
+    /// Room for a reading; `None`: out of memory. May sleep.
+    pub(super) fn new() -> Option<Self> {
+        use kernel::alloc::{flags::GFP_KERNEL, KBox};
+        KBox::new(b::swapksm_collected::default(), GFP_KERNEL).ok().map(Self)
+    }
+
+    fn collect(
+        &mut self,
+        lock: &space::MmapRead<'_>,
+        address: usize,
+        max: u32,
+        any: &mut bool,
+    ) -> bool {
+        // SAFETY: The mmap lock is held.
+        unsafe { b::swapksm_collect(lock.mm(), address as _, max, &mut *self.0, any) }
+    }
+
+    fn index(&self) -> usize {
+        self.0.base as usize / CHUNK_BYTES
+    }
+
+    fn from(&self) -> usize {
+        self.0.from as usize
+    }
+
+    fn to(&self) -> usize {
+        self.0.to as usize
+    }
+
+    fn end(&self) -> usize {
+        self.0.base as usize + self.to() * 4096
+    }
+
+    fn count(&self) -> u32 {
+        self.0.count
+    }
+
+    fn pfn(&self, slot: usize) -> Option<u64> {
+        let page = self.0.pages[slot];
+        // SAFETY: Turns an address into a number; the page is not looked at.
+        (!page.is_null()).then(|| unsafe { b::swapksm_page_pfn(page) as u64 })
+    }
+}
+
+/// Frames in a range have gone: no node may name one of them any more. The pages were migrated before, or are gone.
+pub(super) fn forget_frames(engine: &mut Engine, start: u64, pages: u64) {
+    super::for_each_node(engine, |node| {
+        let mut state = node.state.lock();
+        if state.pfn != NO_PFN && (start..start + pages).contains(&state.pfn) {
+            state.pfn = NO_PFN;
+        }
+    });
+}
+
+/// The advisor and which passes it has seen.
+struct AdvisorState {
+    advisor: Advisor,
+    epoch: u32,
+}
+
+impl AdvisorState {
+    fn new() -> Self {
+        Self { advisor: Advisor::new(), epoch: 0 }
+    }
+
+    fn begin(&mut self) {
+        let epoch = CONFIG.advisor_epoch.load(Relaxed);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.advisor = Advisor::new();
+        }
+    }
+
+    fn end(&mut self, took_ns: u64) {
+        if CONFIG.advisor_mode.load(Relaxed) == ADVISOR_SCAN_TIME {
+            let limits = Limits {
+                target_scan_time: CONFIG.advisor_target_scan_time.load(Relaxed),
+                max_cpu: CONFIG.advisor_max_cpu.load(Relaxed),
+                max_pages_to_scan: CONFIG.advisor_max_pages_to_scan.load(Relaxed),
+            };
+            let pages = self.advisor.scan_ended(
+                took_ns / 1_000_000,
+                thread::cpu_ns(),
+                CONFIG.pages_to_scan.load(Relaxed),
+                &limits,
+            );
+            CONFIG.pages_to_scan.store(pages, Relaxed);
+        }
+    }
+}
+
+const _: () = assert!(SLOTS * 4096 == CHUNK_BYTES);

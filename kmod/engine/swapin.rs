@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Coming back from swap: what `do_swap_page()` and swapoff shall map for a swap entry.
+//!
+//! The kernel's answer for a page that was shared is a private copy for each sharer but the first. Ours is the page
+//! itself: the folio that was read in becomes the node's page again, if and only if it is what the node's sharers have
+//! in their page tables ([`revive`] lists the conditions, and what each of them keeps out).
+//!
+//! Called with the folio locked and the mmap lock or a VMA's lock held for reading. The fault goes on after us and may
+//! still find its page-table entry changed; the folio is then an unmapped page of the node, which the keyhole knows.
+
+use core::sync::atomic::Ordering::Relaxed;
+use xxhash_rust::xxh64::xxh64;
+
+use super::{
+    locks::{Live, Rcu},
+    node::{entries, Node, NO_PFN},
+    reap, scan, space,
+};
+use crate::{
+    config::{CONFIG, RUN_UNMERGE},
+    stats::STATS,
+    sys::bindings as b,
+};
+
+/// What to map.
+pub(crate) enum Answer {
+    /// The folio as it is.
+    Folio,
+    /// A private copy.
+    Copy,
+}
+
+/// # Safety
+///
+/// As the module says.
+pub(crate) unsafe fn decide(
+    folio: *mut b::folio,
+    vma: *mut b::vm_area_struct,
+    address: usize,
+) -> Answer {
+    // SAFETY: The folio is locked, the VMA stays.
+    match unsafe { b::swapksm_swapin_kind(folio, vma, address as _) } {
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE => {
+            // Never a copy: the fault would drop the counts of all its entries for one (PROTOCOLS S4). Its neighbours
+            // are mapped without another word to us, so all sharers in its range are looked at again.
+            // SAFETY: Locked.
+            let pages = unsafe { b::swapksm_folio_pages(folio) } as usize;
+            // SAFETY: The VMA stays.
+            if suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, pages) {
+                STATS.swapin_miss_large.inc();
+            }
+            Answer::Folio
+        }
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
+            // SAFETY: Locked.
+            let has_node = unsafe { !b::swapksm_folio_node(folio).is_null() };
+            if has_node && CONFIG.run.load(Relaxed) != RUN_UNMERGE {
+                Answer::Folio
+            } else {
+                // SAFETY: The VMA stays.
+                suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
+                Answer::Copy
+            }
+        }
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LINEAR => {
+            // SAFETY: The VMA stays.
+            suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
+            Answer::Folio
+        }
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_FOREIGN => {
+            // SAFETY: The VMA stays.
+            suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
+            Answer::Copy
+        }
+        // SAFETY: As ours.
+        _ => unsafe { new(folio, vma, address) },
+    }
+}
+
+/// A folio that nobody has mapped yet.
+///
+/// # Safety
+///
+/// As the module says.
+unsafe fn new(folio: *mut b::folio, vma: *mut b::vm_area_struct, address: usize) -> Answer {
+    // SAFETY: Locked.
+    let (entry, usable) = unsafe {
+        (
+            b::swapksm_folio_swap(folio) as u64,
+            b::swapksm_folio_is_swapcache(folio) && b::swapksm_folio_is_uptodate(folio),
+        )
+    };
+    if !usable {
+        return Answer::Folio;
+    }
+    let Some(node) = entries::find(entry) else {
+        return Answer::Folio;
+    };
+    // SAFETY: As ours.
+    let outcome = unsafe { revive(node, folio, vma, address, entry) };
+    let answer = match outcome {
+        Outcome::Shared => {
+            STATS.swapin_shared.inc();
+            Answer::Folio
+        }
+        Outcome::Reused(counter) => {
+            // The entry is somebody else's by now.
+            counter.inc();
+            entries::forget(node);
+            Answer::Folio
+        }
+        Outcome::Unknown => {
+            // The folio itself would become this mm's private page and end the sharing of all others.
+            STATS.swapin_miss_unknown.inc();
+            STATS.swapin_copied.inc();
+            Answer::Copy
+        }
+        Outcome::Stale => {
+            STATS.swapin_miss_stale.inc();
+            Answer::Folio
+        }
+    };
+    if !matches!(outcome, Outcome::Shared) {
+        // SAFETY: The VMA stays.
+        suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
+    }
+    node.put();
+    answer
+}
+
+enum Outcome {
+    /// The folio is the node's page now.
+    Shared,
+    /// The entry was freed and given to another page.
+    Reused(&'static crate::stats::Counter),
+    /// This mapping is no sharer of the node, nor a fork of one.
+    Unknown,
+    /// The node has another page, or none may be given to it now.
+    Stale,
+}
+
+/// Makes `folio` the page of `node` again. All of these must hold; with one left out:
+///
+/// 1. The entry in the page table, read under its lock, is the folio's, so that the fault is about this folio.
+/// 2. That entry is not exclusive. A merged page's never is. An exclusive one says that the entry was freed and reused
+///    for a private page; swapoff would map the folio writable, and its owner would write into everybody's page.
+/// 3. The mapping is a sharer of the node, or a fork of one: same address, and its VMA is found through the sharer's
+///    anon_vma. A stranger's would be a mapping that no reverse walk finds.
+/// 4. The node has no other page in memory: two folios would claim one node, and the first would lose its mappings.
+/// 5. The content's hash is the node's. After 1 to 4 this only fails if the entry was reused.
+///
+/// # Safety
+///
+/// As the module says.
+unsafe fn revive(
+    node: Live<Node>,
+    folio: *mut b::folio,
+    vma: *mut b::vm_area_struct,
+    address: usize,
+    entry: u64,
+) -> Outcome {
+    let mut value = 0;
+    // SAFETY: The mmap lock or the VMA's is held.
+    let kind = unsafe { b::swapksm_pte_read(b::swapksm_vma_mm(vma), address as _, &mut value) };
+    match kind {
+        b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if value as u64 == entry => {}
+        b::swapksm_pte_kind_SWAPKSM_PTE_SWAP_EXCLUSIVE => {
+            return Outcome::Reused(&STATS.swapin_miss_exclusive)
+        }
+        // The fault will find out itself.
+        _ => return Outcome::Stale,
+    }
+    // The key's hash does not change while the node has no page (`merge::resettle` needs one).
+    // SAFETY: Read as plain data; see above.
+    let key = unsafe { *node.key.as_ptr() };
+    // SAFETY: The folio is locked, uptodate and mapped by nobody: its content stands still.
+    let hash = unsafe { content_hash(folio, key) };
+    if hash != key.hash {
+        return Outcome::Reused(&STATS.swapin_miss_hash);
+    }
+    if CONFIG.run.load(Relaxed) == RUN_UNMERGE {
+        return Outcome::Stale;
+    }
+
+    let mut state = node.state.lock();
+    if !scan::is_active() || state.entry != entry {
+        return Outcome::Stale;
+    }
+    if state.pfn != NO_PFN {
+        // SAFETY: Frames of nodes are those of existing memory.
+        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as _)) };
+        if owner == node.as_ptr().cast() {
+            return Outcome::Stale;
+        }
+    }
+    // SAFETY: The VMA stays.
+    let mm = unsafe { b::swapksm_vma_mm(vma) };
+    let is_sharer = state.sharers().any(|sharer| {
+        sharer.address() == address
+            && (sharer.mm() == mm
+                // SAFETY: The VMA's or the mmap lock is held.
+                || unsafe { b::swapksm_anon_vma_covers(sharer.anon_vma(), vma) })
+    });
+    if !is_sharer {
+        return Outcome::Unknown;
+    }
+    // SAFETY: The folio is locked.
+    unsafe {
+        state.pfn = b::swapksm_folio_pfn(folio) as u64;
+        b::swapksm_folio_set_node(folio, node.as_ptr().cast());
+    }
+    Outcome::Shared
+}
+
+/// # Safety
+///
+/// Nobody writes to the folio, and the caller keeps it.
+unsafe fn content_hash(folio: *mut b::folio, key: super::node::Key) -> u64 {
+    // SAFETY: The kernel maps all memory, and the caller sees to the rest.
+    unsafe {
+        let content = b::swapksm_folio_address(folio).cast::<[u8; 4096]>();
+        xxh64(&*content, u64::from(key.group) << 32 | u64::from(key.nid))
+    }
+}
+
+/// Has the reaper look at the sharers at `address`, and with a large folio at all that can lie in it. True: there were
+/// any.
+fn suspect_range(mm: *mut b::mm_struct, address: usize, pages: usize) -> bool {
+    let Some(space) = space::lookup(mm) else {
+        return false;
+    };
+    let bytes = pages * 4096;
+    let (start, end) = if pages == 1 {
+        (address, address + 4096)
+    } else {
+        (address.saturating_sub(bytes) & !4095, address + bytes)
+    };
+    let mut any = false;
+    for page in (start..end).step_by(4096) {
+        let rcu = Rcu::lock();
+        if let Some(chunk) = space.find_rcu(&rcu, page >> 21) {
+            let slot = (page >> 12) & 511;
+            let is_sharer = chunk.state.lock().sharer(slot).is_some();
+            if is_sharer {
+                reap::suspect(chunk, slot);
+                any = true;
+            }
+        }
+    }
+    space.put();
+    any
+}

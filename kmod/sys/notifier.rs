@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Invalidations of address spaces, called by the kernel (`shims/space.h`).
+
+use kernel::ffi::c_ulong;
+
+use super::{assert_prototypes, bindings as b};
+use crate::engine::space::Space;
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_invalidate_start(
+    space: *mut b::swapksm_space,
+    start: c_ulong,
+    end: c_ulong,
+    blockable: bool,
+) {
+    // SAFETY: Subscribed spaces exist until `swapksm_space_unsubscribed`.
+    unsafe { Space::from_c(space) }.invalidate_start(start, end, blockable);
+}
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_invalidate_end(
+    space: *mut b::swapksm_space,
+    _start: c_ulong,
+    _end: c_ulong,
+) {
+    // SAFETY: As above.
+    unsafe { Space::from_c(space) }.invalidate_end();
+}
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_space_released(space: *mut b::swapksm_space) {
+    // SAFETY: As above.
+    unsafe { Space::from_c(space) }.kill();
+}
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_space_unsubscribed(space: *mut b::swapksm_space) {
+    // SAFETY: The subscription's reference is still there.
+    unsafe { Space::from_c(space) }.put();
+}
+
+assert_prototypes!(
+    swapksm_invalidate_start,
+    swapksm_invalidate_end,
+    swapksm_space_released,
+    swapksm_space_unsubscribed,
+);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's kernel threads (`shims/thread.h`).
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel::{error::from_err_ptr, prelude::*};
+
+use super::{assert_prototypes, bindings as b};
+use crate::engine;
+
+/// A thread of ours that may be running.
+pub(crate) struct Thread {
+    which: b::swapksm_thread,
+    task: AtomicPtr<b::task_struct>,
+}
+
+/// Scans and merges.
+pub(crate) static SCANNER: Thread = Thread::new(b::swapksm_thread_SWAPKSM_THREAD_SCAN);
+/// Finishes what invalidations have begun.
+pub(crate) static REAPER: Thread = Thread::new(b::swapksm_thread_SWAPKSM_THREAD_REAP);
+
+impl Thread {
+    const fn new(which: b::swapksm_thread) -> Self {
+        Self {
+            which,
+            task: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Starts it. May sleep.
+    pub(crate) fn start(&self) -> Result {
+        // SAFETY: Process context.
+        let task = from_err_ptr(unsafe { b::swapksm_thread_start(self.which) })?;
+        self.task.store(task, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stops it, if it runs, and waits until it has ended. May sleep.
+    pub(crate) fn stop(&self) {
+        let task = self.task.swap(core::ptr::null_mut(), Ordering::Relaxed);
+        if !task.is_null() {
+            // SAFETY: Started by `start`, and stopped only here.
+            unsafe { b::swapksm_thread_stop(task) };
+        }
+    }
+}
+
+/// Shall the calling thread of ours end?
+pub(crate) fn should_stop() -> bool {
+    // SAFETY: Called by our kernel threads.
+    unsafe { b::swapksm_thread_should_stop() }
+}
+
+/// Is the calling thread asked to stand still for suspend?
+pub(crate) fn is_freezing() -> bool {
+    // SAFETY: Any context.
+    unsafe { b::swapksm_thread_freezing() }
+}
+
+/// CPU time of the calling thread in nanoseconds.
+pub(crate) fn cpu_ns() -> u64 {
+    // SAFETY: Any process context.
+    unsafe { b::swapksm_thread_cpu_ns() }
+}
+
+/// Time since boot in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: Any context.
+    unsafe { b::swapksm_now_ns() }
+}
+
+/// Lets others run if they want to. May sleep.
+pub(crate) fn cond_resched() {
+    // SAFETY: Callers hold no spinlock.
+    unsafe { b::swapksm_cond_resched() };
+}
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_scan_main() {
+    engine::scan::main();
+}
+
+#[no_mangle]
+unsafe extern "C" fn swapksm_reap_main() {
+    engine::reap::main();
+}
+
+assert_prototypes!(swapksm_scan_main, swapksm_reap_main);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs between the kernel versions we build for. Every test of a version number stands here or in hooks.c.
+ */
+#ifndef SWAPKSM_COMPAT_H
+#define SWAPKSM_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+/* The index an anonymous page at @addr has, and the walk over the VMAs that can map an index (renamed in 7.3). */
+static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
+{
+	return linear_page_index(vma, addr);
+}
+
+#define swapksm_anon_rmap_foreach(avc, anon_vma, index) \
+	anon_vma_interval_tree_foreach(avc, &(anon_vma)->rb_root, index, index)
+#else
+static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
+{
+	return linear_anon_page_index(vma, addr);
+}
+
+#define swapksm_anon_rmap_foreach(avc, anon_vma, index) anon_rmap_tree_foreach(avc, anon_vma, index, index)
+#endif
+
+#endif

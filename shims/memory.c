@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The engine's own memory.
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "memory.h"
+
+static const char *const names[SWAPKSM_OBJECTS] = {
+	[SWAPKSM_OBJECT_SPACE] = "swapksm_space",
+	[SWAPKSM_OBJECT_CHUNK] = "swapksm_chunk",
+	[SWAPKSM_OBJECT_NODE] = "swapksm_node",
+	[SWAPKSM_OBJECT_SHARER] = "swapksm_sharer",
+};
+static struct kmem_cache *caches[SWAPKSM_OBJECTS];
+
+/* Give up rather than squeeze the machine: merging is there to save memory. */
+#define GFP_MODEST (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
+int swapksm_memory_init(const size_t *sizes)
+{
+	for (int i = 0; i < SWAPKSM_OBJECTS; i++) {
+		caches[i] = kmem_cache_create(names[i], sizes[i], 0, SLAB_NO_MERGE, NULL);
+		if (!caches[i]) {
+			swapksm_memory_fini();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void swapksm_memory_fini(void)
+{
+	rcu_barrier();
+	for (int i = 0; i < SWAPKSM_OBJECTS; i++) {
+		kmem_cache_destroy(caches[i]);
+		caches[i] = NULL;
+	}
+}
+
+void *swapksm_object_alloc(enum swapksm_object kind)
+{
+	return kmem_cache_zalloc(caches[kind], GFP_MODEST);
+}
+
+void swapksm_object_free(enum swapksm_object kind, void *object)
+{
+	kmem_cache_free(caches[kind], object);
+}
+
+static struct page *items_page(const void *items)
+{
+	return is_vmalloc_addr(items) ? vmalloc_to_page(items) : virt_to_page(items);
+}
+
+void *swapksm_items_alloc(size_t bytes, void *owner)
+{
+	void *items = alloc_pages_exact(bytes, (GFP_MODEST & ~__GFP_DIRECT_RECLAIM) | __GFP_ZERO);
+
+	if (!items)
+		items = __vmalloc(bytes, GFP_MODEST | __GFP_ZERO);
+	if (items)
+		set_page_private(items_page(items), (unsigned long)owner);
+	return items;
+}
+
+void *swapksm_items_owner(const void *items)
+{
+	return (void *)page_private(items_page(items));
+}
+
+static void free_chunk(struct rcu_head *head)
+{
+	struct swapksm_chunk_tail *tail = container_of(head, struct swapksm_chunk_tail, rcu);
+
+	set_page_private(items_page(tail->items), 0);
+	if (is_vmalloc_addr(tail->items))
+		vfree(tail->items);
+	else
+		free_pages_exact(tail->items, tail->bytes);
+	kmem_cache_free(caches[SWAPKSM_OBJECT_CHUNK], (void *)tail - tail->offset);
+}
+
+void swapksm_chunk_free_rcu(struct swapksm_chunk_tail *tail)
+{
+	call_rcu(&tail->rcu, free_chunk);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Address spaces: mmu notifier subscription, chunk index, references and the kernel's per-mm merge state.
+ */
+#include <linux/ksm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+
+#include "space.h"
+
+/*
+ * Does this event take a page away? The others change what may be done with it and leave it in its place
+ * (mm/mprotect.c, fs/proc/task_mmu.c, copy_page_range() and page_mkclean in mm).
+ */
+static bool takes_pages(const struct mmu_notifier_range *range)
+{
+	switch (range->event) {
+	case MMU_NOTIFY_PROTECTION_VMA:
+	case MMU_NOTIFY_PROTECTION_PAGE:
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static int invalidate_range_start(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
+{
+	if (takes_pages(range))
+		swapksm_invalidate_start(container_of(notifier, struct swapksm_space, notifier), range->start,
+					 range->end, mmu_notifier_range_blockable(range));
+	return 0;
+}
+
+static void invalidate_range_end(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
+{
+	if (takes_pages(range))
+		swapksm_invalidate_end(container_of(notifier, struct swapksm_space, notifier), range->start,
+				       range->end);
+}
+
+static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
+{
+	swapksm_space_released(container_of(notifier, struct swapksm_space, notifier));
+}
+
+static void free_notifier(struct mmu_notifier *notifier)
+{
+	swapksm_space_unsubscribed(container_of(notifier, struct swapksm_space, notifier));
+}
+
+static const struct mmu_notifier_ops notifier_ops = {
+	.invalidate_range_start = invalidate_range_start,
+	.invalidate_range_end = invalidate_range_end,
+	.release = release,
+	.free_notifier = free_notifier,
+};
+
+void swapksm_space_init(struct swapksm_space *space, struct mm_struct *mm)
+{
+	space->notifier.ops = &notifier_ops;
+	space->mm = mm;
+	xa_init(&space->chunks);
+	mmgrab(mm);
+}
+
+void swapksm_space_fini(struct swapksm_space *space)
+{
+	xa_destroy(&space->chunks);
+	mmdrop(space->mm);
+}
+
+int swapksm_space_subscribe(struct swapksm_space *space)
+{
+	int err = mmap_write_lock_killable(space->mm);
+
+	if (err)
+		return err;
+	err = __mmu_notifier_register(&space->notifier, space->mm);
+	mmap_write_unlock(space->mm);
+	return err;
+}
+
+void swapksm_space_unsubscribe(struct swapksm_space *space)
+{
+	mmu_notifier_put(&space->notifier);
+}
+
+void swapksm_space_unsubscribe_wait(void)
+{
+	mmu_notifier_synchronize();
+}
+
+void *swapksm_space_find(struct swapksm_space *space, unsigned long *index, unsigned long last)
+{
+	return xa_find(&space->chunks, index, last, XA_PRESENT);
+}
+
+int swapksm_space_insert(struct swapksm_space *space, unsigned long index, void *chunk)
+{
+	return xa_insert(&space->chunks, index, chunk, GFP_KERNEL | __GFP_NOWARN);
+}
+
+void swapksm_space_erase(struct swapksm_space *space, unsigned long index)
+{
+	xa_erase(&space->chunks, index);
+}
+
+bool swapksm_mm_get(struct mm_struct *mm)
+{
+	return mmget_not_zero(mm);
+}
+
+void swapksm_mm_put(struct mm_struct *mm)
+{
+	mmput_async(mm);
+}
+
+void swapksm_mm_read_lock(struct mm_struct *mm)
+{
+	mmap_read_lock(mm);
+}
+
+void swapksm_mm_read_unlock(struct mm_struct *mm)
+{
+	mmap_read_unlock(mm);
+}
+
+bool swapksm_mm_dying(struct mm_struct *mm)
+{
+	return atomic_read(&mm->mm_users) == 0;
+}
+
+bool swapksm_mm_is_mergeable(struct mm_struct *mm)
+{
+	return mm_flags_test(MMF_VM_MERGEABLE, mm);
+}
+
+void swapksm_mm_set_mergeable(struct mm_struct *mm, bool on)
+{
+	if (on)
+		mm_flags_set(MMF_VM_MERGEABLE, mm);
+	else
+		mm_flags_clear(MMF_VM_MERGEABLE, mm);
+}
+
+bool swapksm_mm_is_merge_any(struct mm_struct *mm)
+{
+	return mm_flags_test(MMF_VM_MERGE_ANY, mm);
+}
+
+void swapksm_mm_set_merge_any(struct mm_struct *mm, bool on)
+{
+	if (on)
+		mm_flags_set(MMF_VM_MERGE_ANY, mm);
+	else
+		mm_flags_clear(MMF_VM_MERGE_ANY, mm);
+}
+
+void swapksm_mm_count_items(struct mm_struct *mm, long by)
+{
+	WRITE_ONCE(mm->ksm_rmap_items, mm->ksm_rmap_items + by);
+}
+
+void swapksm_mm_count_merging(struct mm_struct *mm, long by)
+{
+	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages + by);
+}
+
+long swapksm_mm_merging(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->ksm_merging_pages);
+}
+
+long swapksm_mm_items(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->ksm_rmap_items);
+}
+
+long swapksm_mm_zero_pages(struct mm_struct *mm)
+{
+	return mm_ksm_zero_pages(mm);
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages coming back from swap.
+ */
+#include <linux/highmem.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+
+#include "mm/internal.h"
+#include "compat.h"
+#include "swapin.h"
+
+enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+{
+	struct anon_vma *anon_vma;
+
+	if (folio_test_large(folio))
+		return SWAPKSM_SWAPIN_LARGE;
+	if (folio_test_ksm(folio))
+		return SWAPKSM_SWAPIN_KSM;
+	anon_vma = folio_anon_vma(folio);
+	if (!anon_vma)
+		return SWAPKSM_SWAPIN_NEW;
+	if (folio->index == swapksm_anon_index(vma, addr) && anon_vma->root == vma->anon_vma->root)
+		return SWAPKSM_SWAPIN_LINEAR;
+	return SWAPKSM_SWAPIN_FOREIGN;
+}
+
+bool swapksm_folio_is_poisoned(struct folio *folio)
+{
+	return PageHWPoison(folio_page(folio, 0));
+}
+
+bool swapksm_folio_is_uptodate(struct folio *folio)
+{
+	return folio_test_uptodate(folio);
+}
+
+unsigned int swapksm_folio_pages(const struct folio *folio)
+{
+	return folio_nr_pages(folio);
+}
+
+struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+{
+	struct folio *copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr);
+
+	if (!copy)
+		return NULL;
+	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+		folio_put(copy);
+		return NULL;
+	}
+	if (copy_mc_user_highpage(folio_page(copy, 0), folio_page(folio, 0), addr, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_set_dirty(copy);
+	__folio_mark_uptodate(copy);
+	__folio_set_locked(copy);
+#ifdef CONFIG_SWAP
+	count_vm_event(KSM_SWPIN_COPY);
+#endif
+	return copy;
+}

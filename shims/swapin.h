@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Pages coming back from swap.
+ */
+#ifndef SWAPKSM_SWAPIN_H
+#define SWAPKSM_SWAPIN_H
+
+#include <linux/types.h>
+
+struct folio;
+struct vm_area_struct;
+
+/* The facts the hook decides on, read from a locked folio that was found in, or read into, the swap cache. */
+enum swapksm_swapin_kind {
+	SWAPKSM_SWAPIN_LARGE,		/* more than a page: belongs to nobody's node */
+	SWAPKSM_SWAPIN_KSM,		/* merged, with or without node */
+	SWAPKSM_SWAPIN_NEW,		/* in no reverse mapping yet */
+	SWAPKSM_SWAPIN_LINEAR,		/* anonymous, and this VMA is in its reverse mapping */
+	SWAPKSM_SWAPIN_FOREIGN,		/* anonymous, and this VMA is not */
+};
+
+enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
+bool swapksm_folio_is_poisoned(struct folio *folio);
+bool swapksm_folio_is_uptodate(struct folio *folio);
+unsigned int swapksm_folio_pages(const struct folio *folio);
+
+/*
+ * A private copy of @folio for @addr: locked, charged, dirty, uptodate, with a reference. NULL: out of memory.
+ * ERR_PTR(-EHWPOISON): the memory cannot be read. No lock of ours held. May sleep.
+ */
+struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The locks and events of the engine.
+ */
+#include <linux/freezer.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/lockdep.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+
+#include "sync.h"
+
+static struct lock_class_key spin_keys[SWAPKSM_LOCK_CLASSES];
+static const char *const spin_names[SWAPKSM_LOCK_CLASSES] = {
+	[SWAPKSM_LOCK_SPACES] = "swapksm_spaces",
+	[SWAPKSM_LOCK_SPACE] = "swapksm_space",
+	[SWAPKSM_LOCK_CHUNK] = "swapksm_chunk",
+	[SWAPKSM_LOCK_NODE] = "swapksm_node",
+	[SWAPKSM_LOCK_ENTRIES] = "swapksm_entries",
+	[SWAPKSM_LOCK_DIRTY] = "swapksm_dirty",
+};
+static DEFINE_MUTEX(engine_mutex);
+
+void swapksm_spin_init(spinlock_t *lock, enum swapksm_lock_class kind)
+{
+	spin_lock_init(lock);
+	lockdep_set_class_and_name(lock, &spin_keys[kind], spin_names[kind]);
+}
+
+void swapksm_spin_lock(spinlock_t *lock)
+{
+	spin_lock(lock);
+}
+
+void swapksm_spin_unlock(spinlock_t *lock)
+{
+	spin_unlock(lock);
+}
+
+void swapksm_engine_lock(void)
+{
+	mutex_lock(&engine_mutex);
+}
+
+void swapksm_engine_unlock(void)
+{
+	mutex_unlock(&engine_mutex);
+}
+
+void swapksm_rcu_read_lock(void)
+{
+	rcu_read_lock();
+}
+
+void swapksm_rcu_read_unlock(void)
+{
+	rcu_read_unlock();
+}
+
+void swapksm_event_init(struct swapksm_event *event)
+{
+	init_waitqueue_head(&event->queue);
+	atomic_set(&event->count, 0);
+}
+
+int swapksm_event_read(struct swapksm_event *event)
+{
+	return atomic_read_acquire(&event->count);
+}
+
+void swapksm_event_signal(struct swapksm_event *event)
+{
+	atomic_inc_return(&event->count);
+	if (wq_has_sleeper(&event->queue))
+		wake_up_all(&event->queue);
+}
+
+void swapksm_event_wait(struct swapksm_event *event, int seen, u64 timeout_us)
+{
+	long timeout = timeout_us ? max(usecs_to_jiffies(min_t(u64, timeout_us, UINT_MAX)), 1ul) : MAX_SCHEDULE_TIMEOUT;
+
+	wait_event_freezable_timeout(event->queue,
+				     atomic_read(&event->count) != seen || kthread_should_stop(), timeout);
+}
+
+int swapksm_event_wait_user(struct swapksm_event *event, int seen)
+{
+	return wait_event_interruptible(event->queue, atomic_read(&event->count) != seen) ? -EINTR : 0;
+}

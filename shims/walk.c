@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Looking at page tables and VMAs.
+ */
+#include <linux/ksm.h>
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
+#include <linux/leafops.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/pagewalk.h>
+#include <linux/sched/signal.h>
+
+#include "mm/internal.h"
+#include "space.h"
+#include "walk.h"
+
+struct collect {
+	struct swapksm_collected *found;
+	unsigned int max;
+};
+
+static bool can_merge(struct page *page)
+{
+	struct folio *folio;
+
+	if (!page)
+		return false;
+	folio = page_folio(page);
+	return folio_test_anon(folio) && !folio_is_zone_device(folio);
+}
+
+static unsigned int page_number(unsigned long addr)
+{
+	return (addr & ~PMD_MASK) >> PAGE_SHIFT;
+}
+
+static void collect_page(struct collect *collect, unsigned long addr, struct page *page)
+{
+	collect->found->pages[page_number(addr)] = page;
+	collect->found->count++;
+}
+
+/* Returns the address after the last one looked at. */
+static unsigned long collect_huge(struct collect *collect, struct vm_area_struct *vma, pmd_t pmd, unsigned long addr,
+				  unsigned long end)
+{
+	struct page *page = vm_normal_page_pmd(vma, addr, pmd);
+
+	if (!can_merge(page))
+		return end;
+	for (; addr < end && collect->found->count < collect->max; addr += PAGE_SIZE)
+		collect_page(collect, addr, page + page_number(addr));
+	return addr;
+}
+
+static unsigned long collect_ptes(struct collect *collect, struct vm_area_struct *vma, const pte_t *pte,
+				  unsigned long addr, unsigned long end)
+{
+	for (; addr < end && collect->found->count < collect->max; addr += PAGE_SIZE, pte++) {
+		const pte_t entry = ptep_get(pte);
+		struct page *page = pte_present(entry) ? vm_normal_page(vma, addr, entry) : NULL;
+
+		if (can_merge(page))
+			collect_page(collect, addr, page);
+	}
+	return addr;
+}
+
+static int collect_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end, struct mm_walk *walk)
+{
+	struct collect *collect = walk->private;
+	unsigned long stop = end;
+	spinlock_t *ptl;
+	pte_t *pte;
+
+	cond_resched();
+	if (swapksm_mm_dying(walk->mm))
+		return 1;
+
+	ptl = pmd_trans_huge_lock(pmdp, walk->vma);
+	if (ptl) {
+		const pmd_t pmd = pmdp_get(pmdp);
+
+		if (pmd_present(pmd))
+			stop = collect_huge(collect, walk->vma, pmd, addr, end);
+		spin_unlock(ptl);
+	} else {
+		pte = pte_offset_map_lock(walk->mm, pmdp, addr, &ptl);
+		if (!pte)
+			return 0;
+		stop = collect_ptes(collect, walk->vma, pte, addr, end);
+		pte_unmap_unlock(pte, ptl);
+	}
+	if (!collect->found->count)
+		return 0;
+	collect->found->base = addr & PMD_MASK;
+	collect->found->to = page_number(stop - PAGE_SIZE) + 1;
+	return 1;
+}
+
+static const struct mm_walk_ops collect_ops = {
+	.pmd_entry = collect_pmd,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max, struct swapksm_collected *found,
+		     bool *any)
+{
+	struct collect collect = { .found = found, .max = max };
+	unsigned long limit = ULONG_MAX;
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, addr);
+
+	memset(found, 0, sizeof(*found));
+	for_each_vma(vmi, vma) {
+		const unsigned long start = max(vma->vm_start, addr);
+		const unsigned long end = min(vma->vm_end, limit);
+
+		if (start >= limit || found->count >= max || swapksm_mm_dying(mm))
+			break;
+		if (!(vma->vm_flags & VM_MERGEABLE))
+			continue;
+		*any = true;
+		if (!vma->anon_vma)
+			continue;
+		walk_page_range_vma(vma, start, end, &collect_ops, &collect);
+		/* From the first page on only the rest of its chunk, which other VMAs may share, is of interest. */
+		if (found->count && limit == ULONG_MAX)
+			limit = found->base + PMD_SIZE;
+	}
+	if (!found->count)
+		return false;
+	found->from = addr > found->base ? page_number(addr) : 0;
+	if (found->count < max)
+		found->to = SWAPKSM_CHUNK_PAGES;
+	return true;
+}
+
+enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr, unsigned long *value)
+{
+	enum swapksm_pte_kind kind = SWAPKSM_PTE_NONE;
+	pmd_t *pmd = mm_find_pmd(mm, addr);
+	softleaf_t leaf;
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	if (!pmd)
+		return kind;
+	ptl = pmd_lock(mm, pmd);
+	if (pmd_trans_huge(*pmd)) {
+		*value = pmd_pfn(*pmd) + page_number(addr);
+		spin_unlock(ptl);
+		return SWAPKSM_PTE_PAGE;
+	}
+	spin_unlock(ptl);
+
+	ptep = pte_offset_map_lock(mm, pmd, addr, &ptl);
+	if (!ptep)
+		return kind;
+	pte = ptep_get(ptep);
+	if (pte_present(pte)) {
+		*value = pte_pfn(pte);
+		kind = is_zero_pfn(*value) ? SWAPKSM_PTE_NONE : SWAPKSM_PTE_PAGE;
+	} else if (!pte_none(pte)) {
+		leaf = softleaf_from_pte(pte);
+		if (softleaf_is_swap(leaf)) {
+			*value = leaf.val;
+			kind = pte_swp_exclusive(pte) ? SWAPKSM_PTE_SWAP_EXCLUSIVE : SWAPKSM_PTE_SWAP;
+		} else if (softleaf_is_migration(leaf)) {
+			*value = softleaf_to_pfn(leaf);
+			kind = SWAPKSM_PTE_MIGRATION;
+		}
+	}
+	pte_unmap_unlock(ptep, ptl);
+	return kind;
+}
+
+struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+
+	if (swapksm_mm_dying(mm))
+		return NULL;
+	vma = vma_lookup(mm, addr);
+	return vma && (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma ? vma : NULL;
+}
+
+bool swapksm_any_mergeable(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma)
+		if (vma->vm_flags & VM_MERGEABLE)
+			return true;
+	return false;
+}
+
+static bool can_be_merged(const struct file *file, vm_flags_t flags)
+{
+	return !(flags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE)) && !file_is_dax(file);
+}
+
+bool swapksm_vma_compatible(struct vm_area_struct *vma)
+{
+	return can_be_merged(vma->vm_file, vma->vm_flags);
+}
+
+bool swapksm_flags_compatible(const struct file *file, unsigned long vm_flags)
+{
+	return !(vm_flags & VM_MERGEABLE) && can_be_merged(file, vm_flags);
+}
+
+u64 swapksm_vm_mergeable(void)
+{
+	return VM_MERGEABLE;
+}
+
+struct mm_struct *swapksm_vma_mm(struct vm_area_struct *vma)
+{
+	return vma->vm_mm;
+}
+
+static bool is_merged(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
+{
+	struct folio *folio = NULL;
+
+	if (pte_present(pte)) {
+		if (is_ksm_zero_pte(pte))
+			return true;
+		folio = vm_normal_folio(vma, addr, pte);
+	} else if (!pte_none(pte)) {
+		const softleaf_t leaf = softleaf_from_pte(pte);
+
+		/* A merged page under migration stays one: no need to wait for it here. */
+		if (softleaf_is_migration(leaf))
+			folio = softleaf_to_folio(leaf);
+	}
+	return folio && folio_test_ksm(folio);
+}
+
+/* Returns 1 with the address of the first merged page in *private. */
+static int find_merged_pmd(pmd_t *pmd, unsigned long addr, unsigned long end, struct mm_walk *walk)
+{
+	unsigned long *where = walk->private;
+	pte_t *start, *pte;
+	spinlock_t *ptl;
+	int found = 0;
+
+	if (swapksm_mm_dying(walk->mm))
+		return 0;
+	if (signal_pending(current))
+		return -ERESTARTSYS;
+
+	start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+	if (!start)
+		return 0;
+	for (pte = start; addr < end && !found; pte++, addr += PAGE_SIZE) {
+		if (is_merged(walk->vma, addr, ptep_get(pte))) {
+			*where = addr;
+			found = 1;
+		}
+	}
+	pte_unmap_unlock(start, ptl);
+	return found;
+}
+
+static const struct mm_walk_ops find_merged_ops = {
+	.pmd_entry = find_merged_pmd,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+static const struct mm_walk_ops find_merged_locking_ops = {
+	.pmd_entry = find_merged_pmd,
+	.walk_lock = PGWALK_WRLOCK,
+};
+
+int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock)
+{
+	const struct mm_walk_ops *ops = write_lock ? &find_merged_locking_ops : &find_merged_ops;
+	vm_fault_t fault;
+	int found;
+
+	if (!vma->anon_vma)
+		return 0;
+	/*
+	 * Until none is found: a fault may come back without having done its work when something else changes the
+	 * entry. A SIGBUS means that the mapping lost the page meanwhile (truncation).
+	 */
+	while ((found = walk_page_range_vma(vma, start, end, ops, &start)) > 0) {
+		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+		if (fault & VM_FAULT_OOM)
+			return -ENOMEM;
+		if (fault & (VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV))
+			return 0;
+		cond_resched();
+	}
+	return found;
+}
+
+int swapksm_break_all(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	int err = 0;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma) {
+		if (swapksm_mm_dying(mm))
+			break;
+		if (vma->vm_flags & VM_MERGEABLE)
+			err = swapksm_break_range(vma, vma->vm_start, vma->vm_end, false);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+void swapksm_mark_all(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma)
+		if (!(vma->vm_flags & VM_MERGEABLE) && swapksm_vma_compatible(vma))
+			vm_flags_set(vma, VM_MERGEABLE);
+}
+
+int swapksm_unmark_all(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	int err;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma) {
+		if (!(vma->vm_flags & VM_MERGEABLE))
+			continue;
+		err = swapksm_break_range(vma, vma->vm_start, vma->vm_end, true);
+		if (err)
+			return err;
+		vm_flags_clear(vma, VM_MERGEABLE);
+	}
+	return 0;
+}

@@ -1,0 +1,28 @@
+//! What several cases need.
+
+use crate::case::{Bench, Outcome};
+use crate::pagemap;
+use crate::sharer::{self, Sharer};
+use crate::wait;
+
+/// Content that is the same in every process: page `index` differs from the other pages.
+pub fn same(index: usize) -> u64 {
+    0x5a00_0000 + index as u64
+}
+
+/// Waits until the pages of all `sharers` lie in exactly `goal` frames.
+pub fn frames_become(sharers: &[Sharer], goal: usize) -> Outcome {
+    wait::until(&format!("pages of all processes lie in {goal} frames"), || {
+        let frames = sharer::frames(sharers)?;
+        let distinct = pagemap::distinct(&frames);
+        Ok((distinct == goal, format!("{} pages in {distinct} frames", frames.len())))
+    })
+}
+
+/// Starts `count` processes of `pages` equal pages and waits until everything is merged.
+pub fn merged_crowd(bench: &Bench, count: usize, pages: usize) -> Outcome<Vec<Sharer>> {
+    let sharers = Sharer::crowd(count, pages, same)?;
+    bench.ksm.start()?;
+    frames_become(&sharers, pages)?;
+    Ok(sharers)
+}

@@ -1,0 +1,41 @@
+//! The cases, one file per subject.
+
+mod chains;
+mod common;
+mod cow;
+pub mod exec;
+mod fork;
+mod mapping;
+mod merge;
+mod pins;
+mod prctl;
+mod scanner;
+mod stat;
+mod swap;
+mod swapping;
+mod thp;
+mod unmerge;
+mod zero;
+
+use crate::case::Case;
+
+/// Every case.
+pub fn all() -> Vec<&'static Case> {
+    let subjects = [
+        merge::CASES,
+        cow::CASES,
+        unmerge::CASES,
+        zero::CASES,
+        fork::CASES,
+        prctl::CASES,
+        exec::CASES,
+        stat::CASES,
+        mapping::CASES,
+        thp::CASES,
+        pins::CASES,
+        chains::CASES,
+        scanner::CASES,
+        swap::CASES,
+    ];
+    subjects.into_iter().flatten().collect()
+}

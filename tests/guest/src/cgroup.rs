@@ -1,0 +1,51 @@
+//! A memory control group of the test's own, to push its pages out.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::case::{skip, Context, Outcome};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// A group; removed when dropped (it must be empty then).
+pub struct Group(PathBuf);
+
+impl Group {
+    /// Makes a group and moves the calling process into it; processes it starts follow.
+    pub fn enter(name: &str) -> Outcome<Group> {
+        let root = PathBuf::from(ROOT);
+        if !root.join("cgroup.subtree_control").exists() {
+            return skip("no version 2 control groups on /sys/fs/cgroup");
+        }
+        fs::write(root.join("cgroup.subtree_control"), "+memory").context("turning memory control on")?;
+        let path = root.join(format!("guest-tests-{name}"));
+        fs::create_dir_all(&path).context("making a control group")?;
+        let group = Group(path);
+        fs::write(group.0.join("cgroup.procs"), "0").context("entering the control group")?;
+        Ok(group)
+    }
+
+    /// Asks for `bytes` to be reclaimed; that less came free is no error.
+    pub fn reclaim(&self, bytes: usize) -> Outcome {
+        match fs::write(self.0.join("memory.reclaim"), bytes.to_string()) {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
+            other => other.context("memory.reclaim"),
+        }
+    }
+
+    /// A number of `memory.stat`.
+    pub fn stat(&self, key: &str) -> Outcome<u64> {
+        let text = fs::read_to_string(self.0.join("memory.stat")).context("memory.stat")?;
+        let words = text.lines().filter_map(|line| line.split_once(' '));
+        let found = words.filter(|(name, _)| *name == key).find_map(|(_, value)| value.parse().ok());
+        Ok(found.unwrap_or(0))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The next use makes it anew or takes it as it is.
+        let _ = fs::write(format!("{ROOT}/cgroup.procs"), "0");
+        let _ = fs::remove_dir(&self.0);
+    }
+}

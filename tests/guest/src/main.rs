@@ -1,0 +1,113 @@
+//! Tests of samepage merging, one case per behaviour, run inside a virtual machine.
+//!
+//! They hold for the kernel's own KSM as well as for swapksm, except where a case says otherwise,
+//! and look at effects (page frames, contents, memory) before counters.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
+
+mod case;
+mod cases;
+mod cgroup;
+mod content;
+mod knobs;
+mod ksm;
+mod ktap;
+mod pagemap;
+mod pipe;
+mod procfs;
+mod region;
+mod runner;
+mod sharer;
+mod sys;
+mod wait;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use case::{Bench, Case};
+use ksm::Ksm;
+
+#[derive(Parser)]
+#[command(about = "Behaviour tests of samepage merging; root only, meant for a virtual machine")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print every case: name, room and what it is about, separated by tabs.
+    List,
+    /// Run the named cases (all of them when none is named).
+    Run {
+        /// Names of cases, or of subjects (the part before the slash).
+        names: Vec<String>,
+        /// Seed of everything random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds a stress case goes on.
+        #[arg(long, default_value_t = 30)]
+        stress_seconds: u64,
+    },
+    /// Print what every file of /sys/kernel/mm/ksm does with a fixed list of values.
+    SysfsCompare,
+    /// Parts of cases that need a new program image.
+    #[command(hide = true)]
+    Image {
+        /// Which part.
+        part: String,
+        /// Descriptor to receive on.
+        from: i32,
+        /// Descriptor to send on.
+        to: i32,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::List => list(),
+        Command::Run { names, seed, stress_seconds } => {
+            run(&names, &Bench { ksm: Ksm, seed, stress_seconds })
+        }
+        Command::SysfsCompare => finish(knobs::print().map(|()| true)),
+        Command::Image { part, from, to } => cases::exec::image(&part, from, to),
+    }
+}
+
+fn list() -> ExitCode {
+    for case in cases::all() {
+        println!("{}\t{}\t{}", case.name, case.room.name(), case.about);
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(names: &[String], bench: &Bench) -> ExitCode {
+    let all = cases::all();
+    let wanted = |case: &&&Case| names.is_empty() || names.iter().any(|name| names_case(name, case));
+    let chosen: Vec<&Case> = all.iter().filter(wanted).copied().collect();
+    for name in names {
+        if !all.iter().any(|case| names_case(name, case)) {
+            eprintln!("guest-tests: there is no case or subject '{name}'; 'guest-tests list' prints all");
+            return ExitCode::from(2);
+        }
+    }
+    finish(runner::run(bench, &chosen))
+}
+
+/// Whether `name` names `case` or its subject.
+fn names_case(name: &str, case: &Case) -> bool {
+    case.name == name || case.name.split('/').next() == Some(name)
+}
+
+fn finish(result: case::Outcome<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(stop) => {
+            eprintln!("guest-tests: {stop}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Numbers from `/proc`.
+
+use std::fs;
+
+use crate::case::{fail, Context, Outcome};
+
+/// The number after `key` in a file of `key value` lines.
+fn field(path: &str, key: &str) -> Outcome<i64> {
+    let text = fs::read_to_string(path).context(path)?;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if words.next().map(|word| word.trim_end_matches(':')) == Some(key) {
+            let word = words.next().unwrap_or("");
+            return word.parse().or_else(|_| fail(format!("{path}: '{line}' holds no number")));
+        }
+    }
+    fail(format!("{path} has no field {key}"))
+}
+
+/// Event counter of `/proc/vmstat`.
+pub fn vmstat(key: &str) -> Outcome<i64> {
+    field("/proc/vmstat", key)
+}
+
+/// Kilobytes of a field of `/proc/meminfo`.
+pub fn meminfo(key: &str) -> Outcome<i64> {
+    field("/proc/meminfo", key)
+}
+
+/// Number of `/proc/PID/ksm_stat`.
+pub fn ksm_stat(pid: i32, key: &str) -> Outcome<i64> {
+    field(&format!("/proc/{pid}/ksm_stat"), key)
+}
+
+/// Yes or no of `/proc/PID/ksm_stat`.
+pub fn ksm_stat_flag(pid: i32, key: &str) -> Outcome<bool> {
+    let path = format!("/proc/{pid}/ksm_stat");
+    let text = fs::read_to_string(&path).context(&path)?;
+    let line = text.lines().find(|line| line.starts_with(key));
+    match line.and_then(|line| line.split_whitespace().nth(1)) {
+        Some("yes") => Ok(true),
+        Some("no") => Ok(false),
+        _ => fail(format!("{path}: {key} is neither yes nor no: {line:?}")),
+    }
+}
+
+/// `/proc/PID/ksm_merging_pages`.
+pub fn ksm_merging_pages(pid: i32) -> Outcome<i64> {
+    let path = format!("/proc/{pid}/ksm_merging_pages");
+    let text = fs::read_to_string(&path).context(&path)?;
+    text.trim().parse().or_else(|_| fail(format!("{path} holds '{}'", text.trim())))
+}
+
+/// Sum in kilobytes of `key` over the mappings of `pid` that start within the range.
+pub fn smaps(pid: i32, addr: usize, len: usize, key: &str) -> Outcome<i64> {
+    let path = format!("/proc/{pid}/smaps");
+    let text = fs::read_to_string(&path).context(&path)?;
+    let (mut inside, mut sum) = (false, 0);
+    for line in text.lines() {
+        let first = line.split_whitespace().next().unwrap_or("");
+        if let Some((start, _)) = first.split_once('-') {
+            let start = usize::from_str_radix(start, 16).unwrap_or(0);
+            inside = (addr..addr + len).contains(&start);
+        } else if inside && first.strip_suffix(':') == Some(key) {
+            let word = line.split_whitespace().nth(1).unwrap_or("");
+            sum += word.parse::<i64>().or_else(|_| fail(format!("{path}: '{line}'")))?;
+        }
+    }
+    Ok(sum)
+}

@@ -1,0 +1,214 @@
+//! Processes with one mergeable region each, which remember what every page must hold.
+
+use crate::case::{fail, Context, Outcome};
+use crate::pagemap::{self, Entry};
+use crate::region::Region;
+use crate::worker::{Steps, Worker};
+
+/// A process with a region and the commands it takes.
+pub struct Sharer {
+    worker: Worker,
+    addr: usize,
+    pages: usize,
+}
+
+/// What a sharer can be asked to do. A command travels as words, the operation first.
+enum Operation {
+    Verify = 1,
+    Write,
+    Touch,
+    Advise,
+    Fork,
+    EndChild,
+    Quit,
+}
+
+impl Sharer {
+    /// Starts a process that fills `pages` pages, page `i` named by `seed(i)`, and makes them mergeable.
+    pub fn start(pages: usize, seed: impl Fn(usize) -> u64) -> Outcome<Sharer> {
+        Sharer::start_in(|| Region::map(pages), true, seed)
+    }
+
+    /// Starts a process over a region that `map` makes, mergeable or not.
+    pub fn start_in(
+        map: impl FnOnce() -> Outcome<Region>,
+        mergeable: bool,
+        seed: impl Fn(usize) -> u64,
+    ) -> Outcome<Sharer> {
+        let mut worker = Worker::start("sharer", |steps| {
+            let region = map()?;
+            let seeds: Vec<u64> = (0..region.pages()).map(seed).collect();
+            region.fill(|index| seeds[index]);
+            if mergeable {
+                region.mergeable()?;
+            }
+            steps.step(region.addr() as u64)?;
+            serve(steps, &region, seeds, region.pages() as u64)
+        })?;
+        let addr = worker.arrived()? as usize;
+        let pages = worker.step(0)? as usize;
+        Ok(Sharer { worker, addr, pages })
+    }
+
+    /// Starts `count` processes of the same content.
+    pub fn crowd(count: usize, pages: usize, seed: impl Fn(usize) -> u64 + Copy) -> Outcome<Vec<Sharer>> {
+        (0..count).map(|_| Sharer::start(pages, seed)).collect()
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> i32 {
+        self.worker.pid()
+    }
+
+    /// Start of the region.
+    pub fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// Number of pages.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// What the page tables say.
+    pub fn pagemap(&self) -> Outcome<Vec<Entry>> {
+        pagemap::of(self.pid(), self.addr, self.pages)
+    }
+
+    /// Frames of the pages that are present.
+    pub fn frames(&self) -> Outcome<Vec<u64>> {
+        Ok(pagemap::frames(&self.pagemap()?))
+    }
+
+    /// Lets the process compare all of its pages, byte by byte.
+    pub fn verify(&mut self) -> Outcome {
+        self.command(Operation::Verify, [0; 3]).map(drop)
+    }
+
+    /// Lets the process write page `index` anew.
+    pub fn write(&mut self, index: usize, seed: u64) -> Outcome {
+        self.command(Operation::Write, [index as u64, seed, 0]).map(drop)
+    }
+
+    /// Lets the process read one byte of page `index`.
+    pub fn touch(&mut self, index: usize) -> Outcome {
+        self.command(Operation::Touch, [index as u64, 0, 0]).map(drop)
+    }
+
+    /// Lets the process advise on `count` pages from `first` on.
+    pub fn advise(&mut self, first: usize, count: usize, advice: i32) -> Outcome {
+        match self.command(Operation::Advise, [first as u64, count as u64, advice as u64])? {
+            0 => Ok(()),
+            errno => fail(format!("madvise({advice}): {}", std::io::Error::from_raw_os_error(errno as i32))),
+        }
+    }
+
+    /// Lets the process fork; the child waits until [`Sharer::end_child`]. Returns its process id.
+    pub fn fork(&mut self) -> Outcome<i32> {
+        self.command(Operation::Fork, [0; 3]).map(|pid| pid as i32)
+    }
+
+    /// Lets the forked child verify all pages as they were at the fork and exit.
+    pub fn end_child(&mut self) -> Outcome {
+        self.command(Operation::EndChild, [0; 3]).map(drop)
+    }
+
+    /// Verifies a last time and ends the process.
+    pub fn finish(mut self) -> Outcome {
+        self.verify()?;
+        self.worker.go(Operation::Quit as u64)?;
+        self.worker.ended()
+    }
+
+    /// Waits for the process to be killed by `signal` when it reads page `index`.
+    pub fn dies_touching(mut self, index: usize, signal: i32) -> Outcome {
+        self.worker.step(Operation::Touch as u64)?;
+        self.worker.step(index as u64)?;
+        self.worker.step(0)?;
+        self.worker.go(0)?;
+        self.worker.killed_by(signal)
+    }
+
+    fn command(&mut self, operation: Operation, words: [u64; 3]) -> Outcome<u64> {
+        self.worker.step(operation as u64)?;
+        self.worker.step(words[0])?;
+        self.worker.step(words[1])?;
+        self.worker.step(words[2])
+    }
+}
+
+/// Frames of all pages of all `sharers` that are present.
+pub fn frames(sharers: &[Sharer]) -> Outcome<Vec<u64>> {
+    let mut all = Vec::new();
+    for sharer in sharers {
+        all.extend(sharer.frames()?);
+    }
+    Ok(all)
+}
+
+/// How many pages of all `sharers` are swapped out.
+pub fn swapped(sharers: &[Sharer]) -> Outcome<usize> {
+    let mut count = 0;
+    for sharer in sharers {
+        count += sharer.pagemap()?.iter().filter(|entry| entry.swapped()).count();
+    }
+    Ok(count)
+}
+
+/// Lets every sharer verify its pages.
+pub fn verify(sharers: &mut [Sharer]) -> Outcome {
+    sharers.iter_mut().try_for_each(Sharer::verify)
+}
+
+/// Ends all.
+pub fn finish(sharers: Vec<Sharer>) -> Outcome {
+    sharers.into_iter().try_for_each(Sharer::finish)
+}
+
+/// The process's side: takes commands until it is told to quit.
+fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u64) -> Outcome {
+    let mut child = None;
+    loop {
+        let operation = steps.step(answer)?;
+        if operation == Operation::Quit as u64 {
+            return Ok(());
+        }
+        let words = [steps.step(0)?, steps.step(0)?, steps.step(0)?];
+        let index = words[0] as usize;
+        answer = 0;
+        match operation {
+            o if o == Operation::Verify as u64 => region.verify(|index| seeds[index])?,
+            o if o == Operation::Write as u64 => {
+                region.write(index, words[1]);
+                seeds[index] = words[1];
+            }
+            o if o == Operation::Touch as u64 => answer = region.peek(index, 0).into(),
+            o if o == Operation::Advise as u64 => {
+                let range = index..index + words[1] as usize;
+                if let Err(error) = region.advise_pages(range, words[2] as i32) {
+                    answer = error.raw_os_error().unwrap_or(0) as u64;
+                }
+            }
+            o if o == Operation::Fork as u64 => {
+                let forked = fork_copy(region, &seeds)?;
+                answer = forked.pid() as u64;
+                child = Some(forked);
+            }
+            o if o == Operation::EndChild as u64 => match child.take() {
+                Some(forked) => forked.finish().context("forked child")?,
+                None => return fail("there is no forked child"),
+            },
+            other => return fail(format!("unknown operation {other}")),
+        }
+    }
+}
+
+/// A child that holds a copy of the region and verifies it when told.
+fn fork_copy(region: &Region, seeds: &[u64]) -> Outcome<Worker> {
+    let mut forked = Worker::start("forked child", |steps| {
+        steps.step(0)?;
+        region.verify(|index| seeds[index])
+    })?;
+    forked.arrived()?;
+    Ok(forked)
+}

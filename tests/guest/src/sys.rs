@@ -1,0 +1,86 @@
+//! System calls with errors as `io::Result`.
+
+use std::io;
+
+/// Bytes of a base page.
+pub const PAGE: usize = 4096;
+/// Bytes of a PMD-mapped huge page.
+pub const HUGE: usize = 2 << 20;
+
+/// Turns the C convention of -1 and errno into a result.
+pub fn check(value: libc::c_long) -> io::Result<usize> {
+    if value == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(value as usize)
+}
+
+/// Whether `error` carries `errno`.
+pub fn is_errno(error: &io::Error, errno: i32) -> bool {
+    error.raw_os_error() == Some(errno)
+}
+
+/// `madvise(2)`.
+pub fn madvise(addr: usize, len: usize, advice: i32) -> io::Result<()> {
+    // SAFETY: the address is a number to the kernel; callers own the range they advise on.
+    check(unsafe { libc::madvise(addr as *mut _, len, advice) }.into()).map(drop)
+}
+
+/// `prctl(2)` with up to four arguments.
+pub fn prctl(option: i32, args: [u64; 4]) -> io::Result<usize> {
+    // SAFETY: only options that take integers are used.
+    check(unsafe { libc::prctl(option, args[0], args[1], args[2], args[3]) }.into())
+}
+
+/// `fork(2)`: `None` in the child, its process id in the parent.
+pub fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: this program is single-threaded whenever it forks.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(None),
+        pid => Ok(Some(pid as i32)),
+    }
+}
+
+/// Ends the calling process without running destructors of the image it was forked from.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Exit code.
+    Code(i32),
+    /// Killed by a signal.
+    Signal(i32),
+}
+
+/// Waits for `pid` (-1: any child). With `nohang`, `None` while none has ended.
+pub fn waitpid(pid: i32, nohang: bool) -> io::Result<Option<(i32, Ended)>> {
+    let mut status = 0;
+    let flags = if nohang { libc::WNOHANG } else { 0 };
+    // SAFETY: status is a valid place for an int.
+    let pid = check(unsafe { libc::waitpid(pid, &mut status, flags) }.into())?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let ended = if libc::WIFSIGNALED(status) {
+        Ended::Signal(libc::WTERMSIG(status))
+    } else {
+        Ended::Code(libc::WEXITSTATUS(status))
+    };
+    Ok(Some((pid as i32, ended)))
+}
+
+/// Sends a signal; a process (or group) that is gone is no error.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: plain system call.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// A raw system call that libc has no wrapper for.
+pub fn syscall(number: libc::c_long, a: [usize; 6]) -> io::Result<usize> {
+    // SAFETY: callers pass arguments that are valid for the call they name.
+    check(unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) })
+}

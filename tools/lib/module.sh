@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+# swapksm.ko for one prepared kernel: Kbuild links it, klp-link makes livepatch symbols of what the kernel does not export.
+
+# The kernel's own symbol table, read out of its image: Debian's System.map is a stub.
+make_system_map() {
+	local dir=$1
+	[ "$(head -n 2 "$dir/System.map" 2>/dev/null | wc -l)" -lt 2 ] || return 0
+	"$BIN/klp-link" symbols "$dir/vmlinuz" "$dir/System.map.part" >&2 ||
+		die "cannot read the symbols of $dir/vmlinuz" "remove $dir and run tools/prepare again"
+	mv "$dir/System.map.part" "$dir/System.map"
+}
+
+# Names that stand more than once in the kernel, and a symbol of the file whose one is meant.
+klp_picks() {
+	local name anchor
+	[ -e "$REPO/shims/klp.picks" ] || return 0
+	while read -r name anchor _; do
+		case $name in "" | "#"*) continue ;; esac
+		printf -- '--pick\n%s=%s\n' "$name" "$anchor"
+	done <"$REPO/shims/klp.picks"
+}
+
+# build_module [KERNEL]
+build_module() {
+	local krel dir out picks
+	krel=$("$REPO/tools/prepare" ${1:+--kernel "$1"} --print KREL)
+	dir=$KERNELS/$krel
+	out=$CACHE/out/$krel
+	case $krel in
+	debug-*) SWAPKSM_DEBUG=1 ;;
+	*) [ "${SWAPKSM_DEBUG:-0}" != 1 ] || out=$out/debug ;;
+	esac
+	mkdir -p "$out/obj"
+	exec 7>"$out/.lock"
+	flock 7
+	[ -x "$BIN/klp-link" ] || build_tools
+	make_system_map "$dir"
+	vendor_crates
+	# modpost warns of every symbol that klp-link is there for.
+	in_tree nice -n 5 make -j2 --no-print-directory -C "$dir/build" M="$REPO" MO="$out/obj" \
+		KBUILD_MODPOST_WARN=1 SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="${SWAPKSM_DEBUG:-0}" modules 2>&1 </dev/null |
+		sed -u '/WARNING: modpost: .* undefined!$/d; /^Skipping BTF generation/d; /^make\[/d' >&2 ||
+		die "the module does not build for $krel (the errors are above)" "mend the file they name, then run make module again"
+	mapfile -t picks < <(klp_picks)
+	"$BIN/klp-link" link --system-map "$dir/System.map" --symvers "$dir/build/Module.symvers" "${picks[@]}" \
+		"$out/obj/swapksm.ko" "$out/swapksm.ko.part" >&2 ||
+		die "the module cannot be linked for $krel (klp-link says why above)" "a symbol this kernel lacks needs a shim for it"
+	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
+	flock -u 7
+	say "$out/swapksm.ko"
+}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+# Rust programs for host and guest, built by the tree's cargo, linked statically so that they run on either.
+
+RUST_TARGET=x86_64-unknown-linux-gnu
+BIN=$CACHE/out/bin
+
+# in_cargo ARGS…: cargo in the tree
+in_cargo() {
+	CARGO_TARGET_DIR=$CACHE/target \
+		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' in_tree nice -n 5 cargo "$@"
+}
+
+# The crates a lock file names; the network is asked only for those the cache lacks.
+fetch_crates() {
+	local manifest=$1 stamp
+	stamp=$CACHE/cargo/.fetched-$(cksum <"${manifest%Cargo.toml}Cargo.lock" | cut -d ' ' -f 1)
+	[ ! -e "$stamp" ] || return 0
+	mkdir -p "$CACHE/cargo"
+	long "crates of ${manifest#"$REPO"/}" - in_cargo fetch --locked --target "$RUST_TARGET" --manifest-path "$manifest"
+	: >"$stamp"
+}
+
+# install_program FILE DIR: in place at once, a running copy is not disturbed
+install_program() {
+	local to=$2/${1##*/}
+	! cmp -s "$1" "$to" || return 0
+	cp "$1" "$to.part"
+	mv "$to.part" "$to"
+}
+
+build_tools() {
+	local f rc=0
+	[ -e "$REPO/tools/Cargo.lock" ] || die "tools/Cargo.lock is missing" "restore it from git: it pins the crates"
+	mkdir -p "$BIN"
+	exec 8>"$BIN/.lock"
+	flock 8
+	fetch_crates "$REPO/tools/Cargo.toml"
+	in_cargo build --quiet --keep-going --release --locked --offline --target "$RUST_TARGET" \
+		--manifest-path "$REPO/tools/Cargo.toml" --workspace >&2 || rc=$?
+	for f in "$CACHE/target/$RUST_TARGET/release"/*; do
+		[ ! -f "$f" ] || [ ! -x "$f" ] || install_program "$f" "$BIN"
+	done
+	flock -u 8
+	[ "$rc" = 0 ] || die "the tools do not build (the errors are above)" "mend the program they name, then run make tools again"
+}

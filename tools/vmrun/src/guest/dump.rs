@@ -1,0 +1,33 @@
+//! What a guest that hangs can still tell.
+
+use std::fs;
+use std::path::Path;
+
+use super::{kmsg, processes};
+use crate::common::frame::LOG_END;
+
+/// The blocked tasks and the CPUs' stacks go to the kernel log; returned are the stacks of the
+/// command's processes. The log ends with the same line as that of a whole run.
+pub fn everything() -> String {
+    // Tasks that are blocked, then what every CPU does.
+    for key in ["w", "l"] {
+        let _ = fs::write("/proc/sysrq-trigger", key);
+    }
+    let stacks: Vec<String> = processes::others().iter().flat_map(|process| threads(process)).collect();
+    kmsg::write(LOG_END);
+    format!("where the guest's processes are:\n{}", stacks.concat().trim_end())
+}
+
+fn threads(process: &Path) -> Vec<String> {
+    let Ok(threads) = fs::read_dir(process.join("task")) else { return Vec::new() };
+    threads.flatten().map(|thread| describe(&thread.path())).collect()
+}
+
+fn describe(thread: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default();
+    let status = read("status");
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
+    let stack = read("stack");
+    let stack: String = stack.lines().map(|line| format!("    {line}\n")).collect();
+    format!("  {} {} {}\n{stack}", field("Pid:"), field("Name:"), field("State:"))
+}

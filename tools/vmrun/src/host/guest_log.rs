@@ -1,0 +1,233 @@
+//! The guest's kernel log: saved as it comes, and watched for complaints.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::cache::cannot;
+use crate::common::frame::{LOG_COMMAND_STARTS, LOG_END};
+
+/// A line that contains one of these is a complaint of the kernel's.
+const COMPLAINTS: &[&str] = &[
+    "BUG:",
+    "kernel BUG at",
+    "WARNING:",
+    "Oops:",
+    "Kernel panic",
+    "general protection fault",
+    "KASAN:",
+    "KFENCE:",
+    "UBSAN:",
+    "KCSAN:",
+    "INFO: possible",
+    "possible circular locking",
+    "possible recursive locking",
+    "suspicious RCU usage",
+    "inconsistent lock state",
+    "bad unlock balance",
+    "held lock freed",
+    "DEBUG_LOCKS_WARN_ON",
+    "self-detected stall",
+    "detected stalls on CPUs",
+    "detected expedited stalls",
+    "blocked for more than",
+    "soft lockup",
+    "hard LOCKUP",
+    "unreferenced object",
+    "new suspected memory leaks",
+    "list_add corruption",
+    "list_del corruption",
+    "refcount_t:",
+    "ODEBUG:",
+    "Bad page state",
+    "Bad rss-counter",
+    "Bad swap",
+    "Bad page map",
+    "stack-protector:",
+    "scheduling while atomic",
+    "sleeping function called",
+    "rust_kernel: panicked",
+];
+
+/// How the first line of every kernel log begins.
+const FIRST_LINE: &str = "Linux version";
+
+/// Logs that are kept in the cache, oldest removed first.
+const KEPT: usize = 200;
+
+/// The log of one guest.
+pub struct GuestLog {
+    path: PathBuf,
+    file: File,
+    expected: Vec<String>,
+    /// What has come of the line that is not complete yet.
+    partial: Vec<u8>,
+    /// Lines since the command started, or all lines while it has not.
+    recent: Vec<String>,
+    complaints: Vec<String>,
+    began: bool,
+    ended: bool,
+    show: bool,
+}
+
+impl GuestLog {
+    /// A log that is saved in `path`. Lines with one of the texts in `expected` are no complaint.
+    pub fn create(path: PathBuf, expected: &[String], show: bool) -> Result<GuestLog, String> {
+        let file = File::create(&path).map_err(|error| cannot("write the guest's log to", &path, &error))?;
+        Ok(GuestLog {
+            path,
+            file,
+            expected: expected.to_vec(),
+            partial: Vec::new(),
+            recent: Vec::new(),
+            complaints: Vec::new(),
+            began: false,
+            ended: false,
+            show,
+        })
+    }
+
+    /// Takes what the guest wrote to its console.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        // A full disk must not end the run: the lines are still watched.
+        let _ = self.file.write_all(bytes);
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.line();
+            } else if byte != b'\r' {
+                self.partial.push(byte);
+            }
+        }
+    }
+
+    fn line(&mut self) {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
+        if self.show {
+            eprintln!("guest: {line}");
+        }
+        self.began |= line.contains(FIRST_LINE);
+        self.ended |= line.contains(LOG_END);
+        if line.contains(LOG_COMMAND_STARTS) {
+            self.recent.clear();
+        }
+        let complains = COMPLAINTS.iter().any(|text| line.contains(text));
+        if complains && !self.expected.iter().any(|text| line.contains(text)) {
+            self.complaints.push(line.clone());
+        }
+        self.recent.push(line);
+    }
+
+    /// No more comes: takes a last line that was not completed.
+    pub fn close(&mut self) {
+        if !self.partial.is_empty() {
+            self.line();
+        }
+    }
+
+    /// Has the line come that the guest writes last?
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Was the log read from its first line on?
+    pub fn began(&self) -> bool {
+        self.began
+    }
+
+    /// The complaints so far.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// The lines to show when the run failed.
+    pub fn recent(&self) -> &[String] {
+        &self.recent
+    }
+
+    /// Where the whole log is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A new name in the cache's directory of logs, from which the oldest ones are removed.
+pub fn new_path(directory: &Path) -> PathBuf {
+    let ours = |name: &str| name.starts_with("vm-") && name.ends_with(".log");
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| ours(name));
+    names.sort();
+    for name in names.iter().take(names.len().saturating_sub(KEPT - 1)) {
+        let _ = fs::remove_file(directory.join(name));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    directory.join(format!("vm-{:010}.{:03}-{}.log", now.as_secs(), now.subsec_millis(), std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fed(text: &str, expected: &[&str]) -> GuestLog {
+        let expected: Vec<String> = expected.iter().map(|&text| text.into()).collect();
+        let mut log = GuestLog::create("/dev/null".into(), &expected, false).unwrap();
+        // In pieces, as it comes.
+        for piece in text.as_bytes().chunks(7) {
+            log.feed(piece);
+        }
+        log.close();
+        log
+    }
+
+    #[test]
+    fn complaints_are_found() {
+        for line in [
+            "[    9.1] WARNING: CPU: 0 PID: 1 at mm/ksm.c:1 f+0x1/0x2",
+            "[    9.1] BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+            "[    9.1] watchdog: BUG: soft lockup - CPU#1 stuck for 61s! [ksmd:33]",
+            "[    9.1] rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "[    9.1] INFO: task swapksmd:77 blocked for more than 60 seconds.",
+            "[    9.1] WARNING: possible circular locking dependency detected",
+            "[    9.1] Kernel panic - not syncing: sysrq triggered crash",
+            "[    9.1] UBSAN: array-index-out-of-bounds in mm/x.c:3:4",
+            "[    9.1] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "unreferenced object 0xffff888 (size 64):",
+            "[    9.1] BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:3",
+            "[    9.1] page: refcount_t: underflow; use-after-free.",
+        ] {
+            assert_eq!(fed(&format!("{line}\r\n"), &[]).complaints(), [line]);
+        }
+    }
+
+    #[test]
+    fn everyday_lines_are_none() {
+        let log = fed(
+            "[0] Linux version 7.3.4\n[1] debug: none\n[2] ksm: enabled\n[3] swapksm: loading out-of-tree module taints kernel.\n\
+             [4] random: crng init done\n[5] clocksource: tsc: mask\n[6] Spectre V2 : Mitigation: Retpolines\n",
+            &[],
+        );
+        assert!(log.complaints().is_empty(), "{:?}", log.complaints());
+        assert!(log.began());
+        assert!(!log.ended());
+    }
+
+    #[test]
+    fn what_is_expected_is_forgiven_and_nothing_else() {
+        let log = fed("WARNING: this one\nWARNING: that one\n", &["this one"]);
+        assert_eq!(log.complaints(), ["WARNING: that one"]);
+    }
+
+    #[test]
+    fn an_unfinished_last_line_counts() {
+        assert_eq!(fed("Oops: 0002", &[]).complaints(), ["Oops: 0002"]);
+    }
+
+    #[test]
+    fn only_lines_since_the_command_are_shown_but_all_are_watched() {
+        let log = fed(&format!("a\nBUG: b\n[1] {LOG_COMMAND_STARTS}\nc\n[2] {LOG_END}\n"), &[]);
+        assert_eq!(log.recent().len(), 3);
+        assert_eq!(log.complaints(), ["BUG: b"]);
+        assert!(log.ended());
+    }
+}
