@@ -170,8 +170,3 @@ struct page *swapksm_zero_page(unsigned long addr)
 {
 	return ZERO_PAGE(addr);
 }
-
-long swapksm_zero_pages(void)
-{
-	return atomic_long_read(&ksm_zero_pages);
-}

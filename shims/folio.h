@@ -63,7 +63,4 @@ bool swapksm_pages_identical(struct page *a, struct page *b);
 /* The all-zero page mapped at @addr. */
 struct page *swapksm_zero_page(unsigned long addr);
 
-/* Number of zero pages that samepage merging has placed (the kernel's own count). */
-long swapksm_zero_pages(void);
-
 #endif

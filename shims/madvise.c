@@ -46,7 +46,7 @@ int swapksm_first_mapped(struct mm_struct *mm, unsigned long start, unsigned lon
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
 	vma = find_vma(mm, start);
-	if (vma && vma->vm_start < end) {
+	if (vma && max(start, vma->vm_start) < end) {
 		*first_start = max(start, vma->vm_start);
 		for (*first_end = *first_start; vma && vma->vm_start <= *first_end && *first_end < end;
 		     vma = find_vma(mm, *first_end))

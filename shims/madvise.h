@@ -21,7 +21,7 @@ int swapksm_madvise_in_worker(struct mm_struct *mm, unsigned long start, size_t 
 
 /*
  * Find the first stretch of @start..@end that is mapped without a gap: 0 and its bounds, -ENOENT if nothing is mapped
- * there, or -EINTR if the caller is being killed. The caller holds a reference to @mm's users and not the mmap lock;
+ * there or there is empty, or -EINTR if the caller is being killed. The caller holds a reference to @mm's users and not the mmap lock;
  * what was found may be gone when this returns. May sleep.
  */
 int swapksm_first_mapped(struct mm_struct *mm, unsigned long start, unsigned long end, unsigned long *first_start,

@@ -16,7 +16,6 @@
  * MADV_FREE on a merged page with one mapping cleans it (mm/madvise.c, madvise_free_pte_range()). The folio lock of the
  * merged page, held across, keeps a second MADV_FREE and reclaim out.
  */
-#include <linux/huge_mm.h>
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>

@@ -4,7 +4,6 @@
  */
 #include <linux/ksm.h>
 #include <linux/fs.h>
-#include <linux/huge_mm.h>
 #include <linux/leafops.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>

@@ -5,13 +5,17 @@
 //! They are called with the mmap lock held for writing (fork even holds two), from any process. So they mark VMAs and
 //! queue the mm; everything else is the scanner's.
 
-use kernel::{bindings, prelude::*};
+use kernel::prelude::*;
 
 use super::{
     scan,
     space::{self, NoMemory},
 };
 use crate::sys::bindings as b;
+
+/// `madvise()`'s advice (uapi/asm-generic/mman-common.h).
+const MADV_MERGEABLE: i32 = 12;
+const MADV_UNMERGEABLE: i32 = 13;
 
 /// An mm gets its first mergeable mapping. `ENOMEM`. May sleep.
 pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
@@ -52,12 +56,13 @@ pub(crate) unsafe fn madvise(
     advice: i32,
     flags: &mut u64,
 ) -> Result {
-    let mergeable = b::swapksm_vm_mergeable();
+    // SAFETY: A constant.
+    let mergeable = unsafe { b::swapksm_vm_mergeable() };
     // SAFETY: By the contract.
     unsafe {
         let mm = b::swapksm_vma_mm(vma);
-        match advice as u32 {
-            bindings::MADV_MERGEABLE => {
+        match advice {
+            MADV_MERGEABLE => {
                 if *flags & mergeable != 0 || !b::swapksm_vma_compatible(vma) {
                     return Ok(());
                 }
@@ -66,7 +71,7 @@ pub(crate) unsafe fn madvise(
                 }
                 *flags |= mergeable;
             }
-            bindings::MADV_UNMERGEABLE => {
+            MADV_UNMERGEABLE => {
                 if *flags & mergeable == 0 {
                     return Ok(());
                 }
@@ -158,8 +163,8 @@ pub(crate) unsafe fn new_vma_flags(
             // The scanner had given the mm up as having nothing mergeable; it stays so for now.
             return flags;
         }
+        flags | b::swapksm_vm_mergeable()
     }
-    flags | b::swapksm_vm_mergeable()
 }
 
 /// /proc/PID/ksm_stat: bytes saved less bytes of our own.

@@ -124,7 +124,7 @@ impl Sharer {
         // SAFETY: Any process context.
         let sharer: *mut Self =
             unsafe { b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SHARER) }.cast();
-        (!sharer.is_null()).then_some(NewSharer(sharer))
+        (!sharer.is_null()).then(|| NewSharer(sharer))
     }
 
     /// The node. It exists as long as the sharer is one of its.

@@ -27,6 +27,8 @@ use crate::{stats::STATS, sys::bindings as b};
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Life {
+    /// What zeroed memory says.
+    #[allow(dead_code, reason = "never written: spaces are made of zeroes")]
     Fresh,
     Watched,
     Dead,
@@ -406,6 +408,7 @@ impl Space {
     }
 
     /// Is any invalidation running?
+    #[cfg(swapksm_debug)]
     pub(crate) fn is_quiet(&self) -> bool {
         self.state.lock().running == 0
     }
@@ -505,7 +508,7 @@ impl MmUser {
     pub(crate) fn get(space: &Space) -> Option<Self> {
         let mm = space.mm();
         // SAFETY: The space keeps the struct.
-        unsafe { b::swapksm_mm_get(mm) }.then_some(Self(mm))
+        unsafe { b::swapksm_mm_get(mm) }.then(|| Self(mm))
     }
 
     pub(crate) fn mm(&self) -> *mut b::mm_struct {

@@ -30,7 +30,7 @@ mod opaque {
         };
     }
 
-    opaque!(rmap_walk_control, anon_vma);
+    opaque!(rmap_walk_control);
 }
 
 include!(concat!(env!("SWAPKSM_OBJ"), "/shims/bindings_generated.rs"));

@@ -18,7 +18,7 @@ impl Folio {
     ///
     /// `folio` is null or comes with a reference, which becomes ours.
     pub(crate) unsafe fn from_raw(folio: *mut b::folio) -> Option<Self> {
-        (!folio.is_null()).then_some(Self(folio))
+        (!folio.is_null()).then(|| Self(folio))
     }
 
     pub(crate) fn as_ptr(&self) -> *mut b::folio {
@@ -120,7 +120,7 @@ impl Page {
         // SAFETY: The frame came out of a page table.
         unsafe {
             let page = b::swapksm_pfn_page(pfn as _);
-            (!b::swapksm_page_try_get(page).is_null()).then_some(Self(page))
+            (!b::swapksm_page_try_get(page).is_null()).then(|| Self(page))
         }
     }
 

@@ -50,7 +50,7 @@ pub fn fail<T>(text: impl Into<String>) -> Outcome<T> {
 }
 
 /// The failure of [`check_eq`]; long values are cut.
-pub fn unequal(what: impl Display, got: &dyn Debug, expected: &dyn Debug) -> Outcome {
+pub fn unequal<T>(what: impl Display, got: &dyn Debug, expected: &dyn Debug) -> Outcome<T> {
     let cut = |value: &dyn Debug| {
         let text = format!("{value:?}");
         match text.char_indices().nth(200) {

@@ -18,6 +18,7 @@ enum Operation {
     Write,
     Touch,
     Advise,
+    Discard,
     Fork,
     EndChild,
     Quit,
@@ -101,6 +102,11 @@ impl Sharer {
             0 => Ok(()),
             errno => fail(format!("madvise({advice}): {}", std::io::Error::from_raw_os_error(errno as i32))),
         }
+    }
+
+    /// Lets the process discard `count` pages from `first` on, which then must read as zero.
+    pub fn discard(&mut self, first: usize, count: usize) -> Outcome {
+        self.command(Operation::Discard, [first as u64, count as u64, 0]).map(drop)
     }
 
     /// Lets the process fork; the child waits until [`Sharer::end_child`]. Returns its process id.
@@ -188,6 +194,11 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 if let Err(error) = region.advise_pages(range, words[2] as i32) {
                     answer = error.raw_os_error().unwrap_or(0) as u64;
                 }
+            }
+            o if o == Operation::Discard as u64 => {
+                let range = index..index + words[1] as usize;
+                region.advise_pages(range.clone(), libc::MADV_DONTNEED).context("MADV_DONTNEED")?;
+                seeds[range].fill(0);
             }
             o if o == Operation::Fork as u64 => {
                 let forked = fork_copy(region, &seeds)?;

@@ -102,32 +102,35 @@ impl Worker {
     }
 
     /// Waits for the end of the child, which must be a good one.
-    pub fn ended(mut self) -> Outcome {
+    pub fn ended(self) -> Outcome {
+        let name = self.name.clone();
+        match self.end()? {
+            Ended::Code(0) => Ok(()),
+            other => fail(format!("{name} ended with {other:?}")),
+        }
+    }
+
+    /// Waits for the child to be killed by `signal`.
+    pub fn killed_by(self, signal: i32) -> Outcome {
+        let name = self.name.clone();
+        match self.end()? {
+            Ended::Signal(found) if found == signal => Ok(()),
+            other => fail(format!("{name} ended with {other:?}, not by signal {signal}")),
+        }
+    }
+
+    /// Waits for the end of the child; what it has to say of its failure is passed on.
+    fn end(mut self) -> Outcome<Ended> {
         match self.from.receive(PATIENCE * 2).context(&self.name)? {
             Message::Value(_) => return fail(format!("{} takes a step too many", self.name)),
             Message::Done(outcome) => outcome.context(&self.name)?,
             Message::Closed => (),
         }
-        match sys::waitpid(self.pid, false).context("waitpid")? {
-            Some((_, Ended::Code(0))) => {
-                self.pid = 0;
-                Ok(())
-            }
-            ended => fail(format!("{} ended with {ended:?}", self.name)),
-        }
-    }
-
-    /// Waits for the child to be killed by `signal`.
-    pub fn killed_by(mut self, signal: i32) -> Outcome {
-        match self.from.receive(PATIENCE * 2).context(&self.name)? {
-            Message::Closed => (),
-            other => return fail(format!("{}: {other:?} instead of death by signal {signal}", self.name)),
-        }
         let ended = sys::waitpid(self.pid, false).context("waitpid")?;
         self.pid = 0;
         match ended {
-            Some((_, Ended::Signal(found))) if found == signal => Ok(()),
-            other => fail(format!("{}: {other:?} instead of death by signal {signal}", self.name)),
+            Some((_, ended)) => Ok(ended),
+            None => fail(format!("{} has no end", self.name)),
         }
     }
 }

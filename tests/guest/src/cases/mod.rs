@@ -7,13 +7,18 @@ pub mod exec;
 mod fork;
 mod mapping;
 mod merge;
+mod migrate;
+mod numa;
 mod pins;
+mod poison;
 mod prctl;
 mod scanner;
 mod stat;
 mod swap;
 mod swapping;
 mod thp;
+mod tracking;
+mod uffd;
 mod unmerge;
 mod zero;
 
@@ -35,6 +40,11 @@ pub fn all() -> Vec<&'static Case> {
         pins::CASES,
         chains::CASES,
         scanner::CASES,
+        uffd::CASES,
+        tracking::CASES,
+        migrate::CASES,
+        poison::CASES,
+        numa::CASES,
         swap::CASES,
     ];
     subjects.into_iter().flatten().collect()

@@ -164,10 +164,8 @@ fn discard_while_out(bench: &Bench) -> Outcome {
     const PAGES: usize = 256;
     let mut crowd = Crowd::merged(bench, 3, PAGES)?;
     crowd.push_out()?;
-    crowd.sharers[0].advise(0, PAGES, libc::MADV_DONTNEED)?;
-    for index in 0..PAGES {
-        crowd.sharers[0].write(index, 0)?;
-    }
+    crowd.sharers[0].discard(0, PAGES)?;
+    crowd.sharers[1].discard(0, PAGES / 2)?;
     crowd.verify()?;
     crowd.finish()
 }

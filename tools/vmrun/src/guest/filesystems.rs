@@ -28,7 +28,9 @@ const WELCOME: &[(&str, &str, &str)] = &[
 const SYSCTLS: &[(&str, &str)] = &[
     ("kernel/hostname", "vmrun"),
     ("kernel/sysrq", "1"),
-    ("kernel/hung_task_check_interval_secs", "15"),
+    ("kernel/hung_task_timeout_secs", "90"),
+    ("kernel/hung_task_check_interval_secs", "10"),
+    ("kernel/hung_task_all_cpu_backtrace", "1"),
     // A task is really stuck when the watchdog says so: end the run at once, with the log.
     ("kernel/hung_task_panic", "1"),
     ("kernel/panic_on_rcu_stall", "1"),

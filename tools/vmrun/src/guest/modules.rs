@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -20,12 +21,17 @@ pub fn load_all(paths: &[OsString]) -> Result<(), String> {
 /// Takes samepage merging over.
 pub fn load_swapksm(how: Load) -> Result<(), String> {
     match how {
-        Load::No => Ok(()),
+        Load::No => return Ok(()),
         Load::Insmod => {
             load(&format!("{WORK_DIR}/swapksm.ko"))?;
-            wait_for_transition()
+            wait_for_transition()?;
         }
-        Load::Ksmctl => ksmctl(&["load", "swapksm.ko"]),
+        Load::Ksmctl => ksmctl(&["load", "swapksm.ko"])?,
+    }
+    if is_loaded() {
+        Ok(())
+    } else {
+        Err("swapksm was loaded without an error, but it is not there".into())
     }
 }
 
@@ -34,8 +40,14 @@ pub fn unload_swapksm(how: Load) -> Result<(), String> {
     match how {
         // Without ksmctl there is nothing that can unload safely; the machine goes off anyway.
         Load::No | Load::Insmod => Ok(()),
+        // The command may have unloaded it already.
+        Load::Ksmctl if !is_loaded() => Ok(()),
         Load::Ksmctl => ksmctl(&["unload"]),
     }
+}
+
+fn is_loaded() -> bool {
+    Path::new("/sys/module/swapksm").exists()
 }
 
 fn load(path: &str) -> Result<(), String> {

@@ -88,6 +88,11 @@ impl GuestLog {
         })
     }
 
+    /// From now on lines with that text are no complaint.
+    pub fn expect(&mut self, text: &str) {
+        self.expected.push(text.to_owned());
+    }
+
     /// Takes what the guest wrote to its console.
     pub fn feed(&mut self, bytes: &[u8]) {
         // A full disk must not end the run: the lines are still watched.

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::cache::{cannot, Cache};
 use super::cpio::Cpio;
-use super::files;
+use super::{files, memory_file};
 use crate::common::elf;
 use crate::common::job::{Job, JOB_PATH, WORK_DIR};
 
@@ -36,7 +35,7 @@ pub struct Contents<'a> {
 /// Writes the archive into memory that goes away with the processes that use it.
 pub fn build(cache: &Cache, contents: Contents) -> Result<File, String> {
     let broken = |error| format!("cannot write the guest's initramfs: {error}");
-    let mut cpio = Cpio::new(BufWriter::new(memory_file().map_err(broken)?));
+    let mut cpio = Cpio::new(BufWriter::new(memory_file::new(c"initramfs").map_err(broken)?));
     for directory in DIRECTORIES {
         cpio.directory(directory.as_bytes(), 0o755).map_err(broken)?;
     }
@@ -92,14 +91,4 @@ fn pack_busybox<W: std::io::Write>(busybox: &Path, cpio: &mut Cpio<W>) -> Result
         cpio.symlink(format!("bin/{name}").as_bytes(), b"busybox").map_err(failed)?;
     }
     Ok(())
-}
-
-fn memory_file() -> std::io::Result<File> {
-    // SAFETY: the name is a zero-terminated constant.
-    let fd = unsafe { libc::memfd_create(c"initramfs".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor has just been made and nobody else owns it.
-    Ok(unsafe { File::from_raw_fd(fd) })
 }

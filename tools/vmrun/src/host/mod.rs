@@ -8,6 +8,7 @@ mod files;
 mod guest_log;
 mod initramfs;
 mod kernel;
+mod memory_file;
 mod outcome;
 mod qemu;
 mod received;

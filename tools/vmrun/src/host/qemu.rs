@@ -6,10 +6,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::cache::cannot;
+use super::memory_file;
 use crate::common::frame::PORT_NAME;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -163,7 +163,7 @@ impl Machine<'_> {
     }
 
     /// Starts the guest.
-    pub fn start(&self, qemu_log: &Path) -> Result<Guest, String> {
+    pub fn start(&self) -> Result<Guest, String> {
         let broken = |error: io::Error| format!("cannot start {PROGRAM}: {error}");
         let (console, console_end) = UnixStream::pair().map_err(broken)?;
         let (port, port_end) = UnixStream::pair().map_err(broken)?;
@@ -172,10 +172,10 @@ impl Machine<'_> {
         let mut kept = vec![console_end.as_raw_fd(), port_end.as_raw_fd(), monitor_end.as_raw_fd()];
         kept.push(self.initramfs.as_raw_fd());
         kept.extend(self.disks.iter().map(|disk| disk.file.as_raw_fd()));
-        let said = File::create(qemu_log).map_err(|error| cannot("write", qemu_log, &error))?;
-        let said_too = said.try_clone().map_err(broken)?;
+        let said = memory_file::new(c"qemu-messages").map_err(broken)?;
+        let (stdout, stderr) = (said.try_clone().map_err(broken)?, said.try_clone().map_err(broken)?);
         let mut command = Command::new(PROGRAM);
-        command.args(arguments).stdin(Stdio::null()).stdout(said_too).stderr(said).process_group(0);
+        command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
         // SAFETY: fcntl and prctl may be called between fork and exec; the list was made before.
         unsafe {
             command.pre_exec(move || {
@@ -188,7 +188,7 @@ impl Machine<'_> {
             })
         };
         let child = command.spawn().map_err(broken)?;
-        Ok(Guest { child, console, port, monitor })
+        Ok(Guest { child, said, console, port, monitor })
     }
 }
 
@@ -200,6 +200,7 @@ fn descriptor_path(file: &File) -> String {
 /// A running guest. Dropping it ends it.
 pub struct Guest {
     child: Child,
+    said: File,
     /// The guest's first serial line: its kernel log.
     pub console: UnixStream,
     /// The guest's port.
@@ -209,6 +210,11 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// What QEMU itself has said so far.
+    pub fn qemu_messages(&self) -> String {
+        memory_file::contents(&self.said)
+    }
+
     /// Ends the guest, if it still runs, and waits for QEMU to be gone.
     pub fn end(&mut self) -> io::Result<std::process::ExitStatus> {
         let _ = self.child.kill();

@@ -108,17 +108,11 @@ fn how_to_load(args: &RunArgs, cache: &Cache) -> Load {
     if args.stock || args.no_load {
         return Load::No;
     }
-    // A ksmctl that knows `load` has help on it.
-    let asked = Command::new(cache.program("ksmctl"))
-        .args(["load", "--help"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if asked.is_ok_and(|status| status.success()) {
-        Load::Ksmctl
-    } else {
-        Load::Insmod
+    // A ksmctl that knows `load` tells how it is used.
+    let asked = Command::new(cache.program("ksmctl")).args(["load", "--help"]).stdin(Stdio::null()).output();
+    match asked {
+        Ok(output) if output.status.success() && !output.stdout.is_empty() => Load::Ksmctl,
+        _ => Load::Insmod,
     }
 }
 

@@ -1,8 +1,7 @@
 //! One guest from its start to its end.
 
-use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -66,7 +65,6 @@ pub struct Session {
     engine: Engine,
     events: Receiver<Event>,
     log: Arc<Mutex<GuestLog>>,
-    qemu_log: PathBuf,
     limits: Limits,
     phase: Phase,
     started: Instant,
@@ -82,8 +80,7 @@ pub struct Session {
 impl Session {
     /// Starts the machine. What it sends back goes into the directory `into`.
     pub fn start(machine: &Machine, log: GuestLog, limits: Limits, into: &Path, verbose: bool) -> Result<Session, String> {
-        let qemu_log = log.path().with_extension("qemu");
-        let guest = machine.start(&qemu_log)?;
+        let guest = machine.start()?;
         let log = Arc::new(Mutex::new(log));
         let (sender, events) = sync_channel(QUEUE);
         let clone = |socket: &std::os::unix::net::UnixStream| {
@@ -99,7 +96,6 @@ impl Session {
             engine: machine.engine,
             events,
             log,
-            qemu_log,
             limits,
             phase: Phase::Boot,
             started: now,
@@ -133,11 +129,10 @@ impl Session {
         // QEMU is gone, so the console closes: its last bytes are in the log then.
         self.wait_until(Duration::from_secs(2), |session| session.console_closed);
         if !self.facts.done && self.facts.exited.is_none() && !lock(&self.log).began() {
-            let said = fs::read_to_string(&self.qemu_log).unwrap_or_default();
+            let said = self.guest.qemu_messages();
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             self.facts.host_failed.get_or_insert(format!("QEMU did not start the guest ({status}): {}", said.trim_end()));
         }
-        let _ = fs::remove_file(&self.qemu_log);
         self.judge_log();
         (self.facts, self.log)
     }
@@ -235,7 +230,8 @@ impl Session {
         let asked = self.phase == Phase::Command && (&self.guest.port).write_all(&[REQUEST_DUMP]).is_ok();
         let answered = asked && self.wait_for_dump();
         if !answered && !self.over() {
-            // Deaf: the NMI makes it panic, with a stack of the CPU that takes it.
+            // Deaf: the NMI makes it panic, with a stack of the CPU that takes it. That panic is ours.
+            lock(&self.log).expect("Kernel panic - not syncing: NMI");
             let _ = (&self.guest.monitor).write_all(b"nmi\n");
             self.wait_until(NMI_LIMIT, |session| session.console_closed);
         } else {
@@ -264,7 +260,7 @@ impl Session {
     }
 
     fn kvm_broke(&mut self) -> bool {
-        let said = fs::read_to_string(&self.qemu_log).unwrap_or_default();
+        let said = self.guest.qemu_messages();
         let Some(line) = said.lines().find(|line| line.contains(KVM_BROKEN)) else { return false };
         self.facts.host_failed = Some(format!("QEMU says: {line}; run with --accel tcg"));
         self.console_closed = true;
