@@ -37,22 +37,35 @@ int swapksm_madvise_in_worker(struct mm_struct *mm, unsigned long start, size_t 
 	return w.err;
 }
 
-int swapksm_first_mapped(struct mm_struct *mm, unsigned long start, unsigned long end, unsigned long *first_start,
-			 unsigned long *first_end)
+int swapksm_all_mapped(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
+	VMA_ITERATOR(vmi, mm, start);
 	struct vm_area_struct *vma;
-	int err = -ENOENT;
 
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	vma = find_vma(mm, start);
-	if (vma && max(start, vma->vm_start) < end) {
-		*first_start = max(start, vma->vm_start);
-		for (*first_end = *first_start; vma && vma->vm_start <= *first_end && *first_end < end;
-		     vma = find_vma(mm, *first_end))
-			*first_end = min(end, vma->vm_end);
-		err = 0;
+	for_each_vma_range(vmi, vma, end) {
+		if (vma->vm_start > start)
+			break;
+		start = vma->vm_end;
 	}
 	mmap_read_unlock(mm);
-	return err;
+	return start >= end;
+}
+
+int swapksm_any_mergeable(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	VMA_ITERATOR(vmi, mm, start);
+	struct vm_area_struct *vma;
+	int found = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	for_each_vma_range(vmi, vma, end) {
+		found = !!(vma->vm_flags & VM_MERGEABLE);
+		if (found)
+			break;
+	}
+	mmap_read_unlock(mm);
+	return found;
 }

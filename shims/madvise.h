@@ -20,11 +20,10 @@ int swapksm_madvise(struct mm_struct *mm, unsigned long start, size_t len, bool 
 int swapksm_madvise_in_worker(struct mm_struct *mm, unsigned long start, size_t len, bool mergeable);
 
 /*
- * Find the first stretch of @start..@end that is mapped without a gap: 0 and its bounds, -ENOENT if nothing is mapped
- * there or there is empty, or -EINTR if the caller is being killed. The caller holds a reference to @mm's users and not the mmap lock;
- * what was found may be gone when this returns. May sleep.
+ * Is all of @start..@end mapped? Is any of it marked mergeable? 1, 0, or -EINTR if the caller is being killed. The caller
+ * holds a reference to @mm's users and not the mmap lock; the answer may be outdated when it returns. May sleep.
  */
-int swapksm_first_mapped(struct mm_struct *mm, unsigned long start, unsigned long end, unsigned long *first_start,
-			 unsigned long *first_end);
+int swapksm_all_mapped(struct mm_struct *mm, unsigned long start, unsigned long end);
+int swapksm_any_mergeable(struct mm_struct *mm, unsigned long start, unsigned long end);
 
 #endif

@@ -185,7 +185,7 @@ struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long
 	return vma && (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma ? vma : NULL;
 }
 
-bool swapksm_any_mergeable(struct mm_struct *mm)
+bool swapksm_mm_has_mergeable(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
@@ -209,6 +209,11 @@ bool swapksm_vma_compatible(struct vm_area_struct *vma)
 bool swapksm_flags_compatible(const struct file *file, unsigned long vm_flags)
 {
 	return !(vm_flags & VM_MERGEABLE) && can_be_merged(file, vm_flags);
+}
+
+bool swapksm_vma_is_mergeable(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_MERGEABLE;
 }
 
 u64 swapksm_vm_mergeable(void)

@@ -47,11 +47,12 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long addr);
 
 /* Is any VMA mergeable? mmap lock held. */
-bool swapksm_any_mergeable(struct mm_struct *mm);
+bool swapksm_mm_has_mergeable(struct mm_struct *mm);
 
 /* May samepage merging touch such a VMA at all? The second asks for one that does not exist yet and is not marked. */
 bool swapksm_vma_compatible(struct vm_area_struct *vma);
 bool swapksm_flags_compatible(const struct file *file, unsigned long vm_flags);
+bool swapksm_vma_is_mergeable(const struct vm_area_struct *vma);
 /* VM_MERGEABLE */
 u64 swapksm_vm_mergeable(void);
 struct mm_struct *swapksm_vma_mm(struct vm_area_struct *vma);

@@ -119,15 +119,21 @@ enum Step {
 }
 
 fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
-    if engine.cursor.pass == Pass::None {
-        begin_pass(engine, advisor);
-    }
-    let Some(space) = space::cursor() else {
+    // A pass may have been left without spaces by those that died; the next one begins at once then.
+    let Some(space) = space::cursor().or_else(|| {
         end_pass(engine, advisor);
+        begin_pass(engine, advisor);
+        space::cursor()
+    }) else {
+        engine.cursor.pass = Pass::None;
         return Step::PassEnded;
     };
     let scanned = scan_space(engine, space, max);
     space.put();
+    if space::cursor_at_end() {
+        end_pass(engine, advisor);
+        return Step::PassEnded;
+    }
     Step::Scanned(scanned)
 }
 

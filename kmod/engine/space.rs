@@ -257,6 +257,11 @@ pub(crate) fn cursor() -> Option<Live<Space>> {
     Some(space)
 }
 
+/// Has the scan cursor passed the last space?
+pub(crate) fn cursor_at_end() -> bool {
+    SPACES.lock().cursor.is_null()
+}
+
 /// Puts the scan cursor on the first space.
 pub(crate) fn cursor_start() {
     let mut spaces = SPACES.lock();

@@ -55,7 +55,10 @@ pub(crate) unsafe fn decide(
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
             // SAFETY: Locked.
             let has_node = unsafe { !b::swapksm_folio_node(folio).is_null() };
-            if has_node && CONFIG.run.load(Relaxed) != RUN_UNMERGE {
+            // SAFETY: The VMA stays.
+            if has_node
+                && unsafe { b::swapksm_vma_is_mergeable(vma) }
+                && CONFIG.run.load(Relaxed) != RUN_UNMERGE {
                 Answer::Folio
             } else {
                 // SAFETY: The VMA stays.
@@ -148,7 +151,8 @@ enum Outcome {
 /// 3. The mapping is a sharer of the node, or a fork of one: same address, and its VMA is found through the sharer's
 ///    anon_vma. A stranger's would be a mapping that no reverse walk finds.
 /// 4. The node has no other page in memory: two folios would claim one node, and the first would lose its mappings.
-/// 5. The content's hash is the node's. After 1 to 4 this only fails if the entry was reused.
+/// 5. The VMA is mergeable still: who called MADV_UNMERGEABLE while the page was out wants a page of its own.
+/// 6. The content's hash is the node's. After 1 to 5 this only fails if the entry was reused.
 ///
 /// # Safety
 ///
@@ -170,6 +174,10 @@ unsafe fn revive(
         }
         // The fault will find out itself.
         _ => return Outcome::Stale,
+    }
+    // SAFETY: The VMA stays.
+    if !unsafe { b::swapksm_vma_is_mergeable(vma) } {
+        return Outcome::Unknown;
     }
     // The key's hash does not change while the node has no page (`merge::resettle` needs one).
     // SAFETY: Read as plain data; see above.

@@ -33,7 +33,7 @@ use crate::{
     engine,
     sys::{
         device as sys,
-        madvise::{advise, first_mapped, Advice, Signals},
+        madvise::{advise, all_mapped, any_mergeable, Advice, Signals},
     },
 };
 
@@ -188,12 +188,12 @@ impl Area {
     /// marked in part; it counts as registered, so that it is unmerged with the others.
     fn add(&self, mm: &MmWithUser, region: Region) -> Result {
         let range = region.start()..region.end();
-        if first_mapped(mm, range.clone())? != Some(range.clone()) {
+        if !all_mapped(mm, &range)? {
             return Err(ENOMEM);
         }
         let mut regions = self.regions.lock();
         insert(&mut regions, region)?;
-        advise(mm, range, Advice::Mergeable, Signals::Kill)
+        advise(mm, &range, Advice::Mergeable, Signals::Kill)
     }
 
     /// Unmerges and forgets what was registered: `ENOMEM` if memory is short, `EINTR`; then the rest stays registered.
@@ -214,23 +214,19 @@ impl Area {
             let range = region.start()..region.end();
             // An error is a gap, which is nothing to unmerge, or a lack of memory: then pages stay merged and
             // mergeable, as after a madvise() that failed.
-            let _ = advise(mm, range, Advice::Unmergeable, Signals::Wait);
+            let _ = advise(mm, &range, Advice::Unmergeable, Signals::Wait);
         }
     }
 }
 
-/// Unmerges the mapped parts of `region`.
+/// Unmerges what is mapped of `region`.
 fn unmerge(mm: &MmWithUser, region: &Region) -> Result {
-    let mut rest = region.start()..region.end();
-    while let Some(mapped) = first_mapped(mm, rest.clone())? {
-        rest.start = mapped.end;
-        let done = advise(mm, mapped.clone(), Advice::Unmergeable, Signals::Kill);
-        // Another thread may have unmapped a part in between; what was left has been unmerged then.
-        if done.is_err() && (done != Err(ENOMEM) || first_mapped(mm, mapped.clone())? == Some(mapped)) {
-            return done;
-        }
+    let range = region.start()..region.end();
+    match advise(mm, &range, Advice::Unmergeable, Signals::Kill) {
+        // A gap, with everything around it unmerged, or a lack of memory, with something left.
+        Err(error) if error == ENOMEM && !any_mergeable(mm, &range)? => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// Takes `new` up into the sorted `regions`: `EBUSY` beyond [`MAX_REGIONS`], `ENOMEM`.

@@ -122,7 +122,7 @@ unsafe extern "C" fn swapksm_ksm_process_profit(mm: *mut mm_struct) -> c_long {
 #[no_mangle]
 unsafe extern "C" fn swapksm_ksm_process_mergeable(mm: *mut mm_struct) -> bool {
     // SAFETY: The mmap lock is held.
-    unsafe { b::swapksm_any_mergeable(mm) }
+    unsafe { b::swapksm_mm_has_mergeable(mm) }
 }
 
 assert_prototypes!(

@@ -35,7 +35,7 @@ pub(crate) enum Signals {
 /// (the rest is done then) or memory is short, `EINTR`, `EAGAIN`. Not under the mmap lock. May sleep.
 pub(crate) fn advise(
     mm: &MmWithUser,
-    range: Range<u64>,
+    range: &Range<u64>,
     advice: Advice,
     signals: Signals,
 ) -> Result {
@@ -50,25 +50,26 @@ pub(crate) fn advise(
     to_result(unsafe { call(mm.as_raw(), range.start as c_ulong, len, mergeable) })
 }
 
-/// The first stretch of `range` that is mapped without a gap; `None` if nothing is mapped there.
+/// Is all of `range` mapped? May be outdated when this returns. `EINTR` if the caller is being killed.
 ///
-/// It may have changed when this returns. `EINTR` if the caller is being killed. Not under the mmap lock. May sleep.
-pub(crate) fn first_mapped(mm: &MmWithUser, range: Range<u64>) -> Result<Option<Range<u64>>> {
-    let (mut start, mut end): (c_ulong, c_ulong) = (0, 0);
-    // SAFETY: `mm` has users as long as the reference lives, any numbers may be passed for the range, and the results
-    // have a place.
-    let found = to_result(unsafe {
-        bindings::swapksm_first_mapped(
-            mm.as_raw(),
-            range.start as c_ulong,
-            range.end as c_ulong,
-            &mut start,
-            &mut end,
-        )
-    });
-    match found {
-        Ok(()) => Ok(Some(start as u64..end as u64)),
-        Err(error) if error == ENOENT => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Not under the mmap lock. May sleep.
+pub(crate) fn all_mapped(mm: &MmWithUser, range: &Range<u64>) -> Result<bool> {
+    // SAFETY: `mm` has users as long as the reference lives, and any numbers may be passed for the range.
+    answer(unsafe {
+        bindings::swapksm_all_mapped(mm.as_raw(), range.start as c_ulong, range.end as c_ulong)
+    })
+}
+
+/// Is any of `range` marked mergeable? May be outdated when this returns. `EINTR` if the caller is being killed.
+///
+/// Not under the mmap lock. May sleep.
+pub(crate) fn any_mergeable(mm: &MmWithUser, range: &Range<u64>) -> Result<bool> {
+    // SAFETY: `mm` has users as long as the reference lives, and any numbers may be passed for the range.
+    answer(unsafe {
+        bindings::swapksm_any_mergeable(mm.as_raw(), range.start as c_ulong, range.end as c_ulong)
+    })
+}
+
+fn answer(result: c_int) -> Result<bool> {
+    to_result(result).map(|()| result != 0)
 }

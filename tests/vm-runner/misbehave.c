@@ -54,11 +54,12 @@ static void stuck(void)
 
 static void out_of_bounds(void)
 {
-	volatile char *bytes = kmalloc(13, GFP_KERNEL);
+	char *bytes = kmalloc(13, GFP_KERNEL);
 
+	OPTIMIZER_HIDE_VAR(bytes);
 	if (bytes)
 		bytes[13] = 1;
-	kfree((void *)bytes);
+	kfree(bytes);
 }
 
 static void abba(void)

@@ -137,6 +137,15 @@ impl Region {
         pagemap::of(std::process::id() as i32, self.addr, self.pages)
     }
 
+    /// Moves page `index` of this region over page `place` of `target`; its frame goes with it.
+    pub fn move_page(&self, index: usize, target: &Region, place: usize) -> Outcome {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let (from, to) = (self.page(index), target.page(place));
+        // SAFETY: both pages are in mappings of ours; nothing refers to the page that is replaced.
+        let new = unsafe { libc::mremap(from.cast(), PAGE, PAGE, flags, to.cast::<libc::c_void>()) };
+        sys::check(new as libc::c_long).context("mremap of a page").map(drop)
+    }
+
     /// `mremap` to a place of the kernel's choice.
     pub fn move_away(self, pages: usize) -> Outcome<Region> {
         let (old, len) = (self.addr, self.len());

@@ -20,5 +20,8 @@ fn main() -> ExitCode {
 /// The kernel starts the initramfs program as process 1 under the name `/init`. The name is asked
 /// too because the runner may itself be process 1 of a container.
 fn is_guest_init() -> bool {
-    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
+    std::process::id() == 1
+        && std::env::args_os()
+            .next()
+            .is_some_and(|name| name == "/init")
 }

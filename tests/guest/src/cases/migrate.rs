@@ -4,18 +4,16 @@ use std::fs;
 
 use super::common::{frames_become, merged_crowd};
 use super::numa;
-use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
+use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::check_eq;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::sharer::{self, Sharer};
-use crate::sys::PAGE;
 
 /// The cases.
 pub const CASES: &[Case] = &[
     Case::new("migrate/move_pages", "move_pages moves merged pages for all their sharers", move_pages).room(Room::Numa),
     Case::new("migrate/forked_copies", "pages that only forked copies map move as well", forked).room(Room::Numa),
     Case::new("migrate/while_scanning", "pages move to and fro while the scanner runs", to_and_fro).room(Room::Numa),
-    Case::new("migrate/memory_offline", "taking memory offline moves the merged pages in it", offline).room(Room::Numa),
     Case::new("migrate/compaction", "compaction keeps merged pages merged", compaction),
 ];
 
@@ -69,61 +67,6 @@ fn to_and_fro(bench: &Bench) -> Outcome {
             sharer::verify(&mut sharers)?;
         }
     }
-    sharer::finish(sharers)
-}
-
-/// Directory of the memory block that holds `frame`.
-fn block_of(frame: u64) -> Outcome<String> {
-    let path = "/sys/devices/system/memory/block_size_bytes";
-    let Ok(text) = fs::read_to_string(path) else {
-        return skip("memory cannot be taken offline here");
-    };
-    let size = u64::from_str_radix(text.trim(), 16).or_else(|_| fail(format!("{path} holds '{text}'")))?;
-    Ok(format!("/sys/devices/system/memory/memory{}", frame * PAGE as u64 / size))
-}
-
-/// The block with most of `frames` among those that can be taken offline.
-fn movable_block(frames: &[u64]) -> Outcome<String> {
-    let mut count = std::collections::BTreeMap::new();
-    for &frame in frames {
-        *count.entry(block_of(frame)?).or_insert(0) += 1;
-    }
-    let movable = |block: &str| {
-        fs::read_to_string(format!("{block}/valid_zones")).is_ok_and(|zones| zones.trim() == "Movable")
-    };
-    let best = count.iter().filter(|(block, _)| movable(block)).max_by_key(|(_, count)| **count);
-    match best {
-        Some((block, _)) => Ok(block.clone()),
-        None => skip(format!("the merged pages lie in memory that is not movable: {:?}", count.keys())),
-    }
-}
-
-fn offline(bench: &Bench) -> Outcome {
-    numa::two_nodes()?;
-    // The last memory of the machine, on node 1, has holes and cannot go offline.
-    let mut sharers = (0..3).map(|_| numa::start_on(0)).collect::<Outcome<Vec<_>>>()?;
-    bench.ksm.start()?;
-    frames_become(&sharers, PAGES)?;
-    let block = movable_block(&sharers[0].frames()?)?;
-    let state = format!("{block}/state");
-    let inside = |sharer: &Sharer| -> Outcome<usize> {
-        let blocks: Vec<String> = sharer.frames()?.into_iter().map(block_of).collect::<Outcome<_>>()?;
-        Ok(blocks.iter().filter(|name| **name == block).count())
-    };
-    let before = inside(&sharers[0])?;
-    fs::write(&state, "offline").context(format!("taking {block} with {before} merged pages offline"))?;
-    let after = inside(&sharers[0]);
-    let merged = frames_become(&sharers, PAGES);
-    let right = sharer::verify(&mut sharers);
-    fs::write(&state, "online").context(format!("taking {block} online again"))?;
-    check_eq!(after?, 0, "merged pages left in the block that is offline");
-    merged?;
-    right?;
-    bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
-    bench.ksm.counter_becomes("pages_sharing", 2 * PAGES as i64)?;
-    let newcomer = Sharer::start(PAGES, super::common::same)?;
-    sharers.push(newcomer);
-    frames_become(&sharers, PAGES)?;
     sharer::finish(sharers)
 }
 

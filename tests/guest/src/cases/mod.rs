@@ -5,6 +5,7 @@ mod common;
 mod cow;
 pub mod exec;
 mod fork;
+mod hotplug;
 mod mapping;
 mod merge;
 mod migrate;
@@ -14,6 +15,7 @@ mod poison;
 mod prctl;
 mod scanner;
 mod stat;
+mod stress;
 mod swap;
 mod swapping;
 mod thp;
@@ -45,7 +47,9 @@ pub fn all() -> Vec<&'static Case> {
         migrate::CASES,
         poison::CASES,
         numa::CASES,
+        hotplug::CASES,
         swap::CASES,
+        stress::CASES,
     ];
     subjects.into_iter().flatten().collect()
 }

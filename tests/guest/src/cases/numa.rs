@@ -30,7 +30,12 @@ pub fn two_nodes() -> Outcome {
 
 /// Maps pages that come from `node` only.
 pub fn map_on(node: usize) -> Outcome<Region> {
-    let region = Region::map(PAGES)?;
+    map_pages_on(node, PAGES)
+}
+
+/// Maps any number of pages that come from `node` only.
+pub fn map_pages_on(node: usize, pages: usize) -> Outcome<Region> {
+    let region = Region::map(pages)?;
     let (mask, policy) = (1u64 << node, libc::MPOL_BIND as usize);
     let mask = std::ptr::from_ref(&mask) as usize;
     sys::syscall(libc::SYS_mbind, [region.addr(), region.len(), policy, mask, 64, 0]).context("mbind")?;

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("zero/write_after", "writes to merged zero pages are counted off", write_after),
     Case::new("zero/unmerge", "MADV_UNMERGEABLE and run 2 give zero pages back", unmerge),
     Case::new("zero/process_end", "the count of zero pages ends with the process", process_end),
+    Case::new("zero/fork", "zero pages of forked copies are counted and counted off", fork),
 ];
 
 const PAGES: usize = 128;
@@ -98,5 +99,18 @@ fn process_end(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     bench.ksm.counter_becomes("ksm_zero_pages", 2 * PAGES as i64)?;
     sharer::finish(sharers)?;
+    bench.ksm.counter_becomes("ksm_zero_pages", 0)
+}
+
+fn fork(bench: &Bench) -> Outcome {
+    bench.only_ours("a count of zero pages that survives fork (it goes below zero)")?;
+    bench.ksm.set("use_zero_pages", 1)?;
+    let mut sharer = Sharer::start(PAGES, |_| 0)?;
+    bench.ksm.start()?;
+    bench.ksm.counter_becomes("ksm_zero_pages", PAGES as i64)?;
+    sharer.fork()?;
+    sharer.end_child()?;
+    bench.ksm.counter_becomes("ksm_zero_pages", PAGES as i64)?;
+    sharer.finish()?;
     bench.ksm.counter_becomes("ksm_zero_pages", 0)
 }

@@ -19,7 +19,11 @@ pub fn loader(bytes: &[u8]) -> Option<String> {
         }
         let (offset, length) = (number(entry + 8, 8)?, number(entry + 32, 8)?);
         let text = bytes.get(offset..offset.checked_add(length)?)?;
-        Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+        Some(
+            String::from_utf8_lossy(text)
+                .trim_end_matches('\0')
+                .to_owned(),
+        )
     })
 }
 

@@ -126,7 +126,10 @@ impl Frame {
 }
 
 fn out_of_step() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the guest sent something that is not a message of the runner")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the guest sent something that is not a message of the runner",
+    )
 }
 
 #[cfg(test)]

@@ -55,9 +55,12 @@ impl Job {
             out.extend_from_slice(value);
             out.push(0);
         };
-        for (key, list) in
-            [("command", &self.command), ("env", &self.env), ("module", &self.modules), ("get", &self.gets)]
-        {
+        for (key, list) in [
+            ("command", &self.command),
+            ("env", &self.env),
+            ("module", &self.modules),
+            ("get", &self.gets),
+        ] {
             for value in list {
                 put(key, value.as_bytes());
             }
@@ -82,9 +85,20 @@ impl Job {
     /// Reads a job back. The error names the record that makes no sense.
     pub fn decode(bytes: &[u8]) -> Result<Job, String> {
         let mut job = Job::default();
-        for record in bytes.split(|&byte| byte == 0).filter(|record| !record.is_empty()) {
-            let bad = || format!("{JOB_PATH} has a record that makes no sense: {}", String::from_utf8_lossy(record));
-            let equals = record.iter().position(|&byte| byte == b'=').ok_or_else(bad)?;
+        for record in bytes
+            .split(|&byte| byte == 0)
+            .filter(|record| !record.is_empty())
+        {
+            let bad = || {
+                format!(
+                    "{JOB_PATH} has a record that makes no sense: {}",
+                    String::from_utf8_lossy(record)
+                )
+            };
+            let equals = record
+                .iter()
+                .position(|&byte| byte == b'=')
+                .ok_or_else(bad)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             let text = || OsString::from_vec(value.to_vec());
             match (key, value) {
@@ -97,7 +111,9 @@ impl Job {
                 (b"swap-disk", b"yes") => job.swap_disk = true,
                 (b"kmemleak", b"yes") => job.kmemleak = true,
                 (b"zram", number) => {
-                    let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+                    let number = std::str::from_utf8(number)
+                        .ok()
+                        .and_then(|text| text.parse().ok());
                     job.zram = number.ok_or_else(bad)?;
                 }
                 _ => return Err(bad()),
@@ -114,7 +130,13 @@ mod tests {
     #[test]
     fn a_job_survives_the_trip() {
         let job = Job {
-            command: vec!["sh".into(), "-c".into(), "echo a=b\n".into(), OsString::from_vec(vec![0xff]), "".into()],
+            command: vec![
+                "sh".into(),
+                "-c".into(),
+                "echo a=b\n".into(),
+                OsString::from_vec(vec![0xff]),
+                "".into(),
+            ],
             env: vec!["A=1=2".into()],
             modules: vec!["/lib/modules/virtio_blk.ko.xz".into()],
             load: Load::Ksmctl,
@@ -129,7 +151,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        assert!(Job::decode(b"load=magic\0").unwrap_err().contains("load=magic"));
+        assert!(Job::decode(b"load=magic\0")
+            .unwrap_err()
+            .contains("load=magic"));
         assert!(Job::decode(b"zram=-1\0").is_err());
         assert!(Job::decode(b"hello\0").is_err());
     }

@@ -33,7 +33,10 @@ mod tests {
     fn header_of_256_mib() {
         let page = swap_header(256 << 20).unwrap();
         assert_eq!(page.len(), 4096);
-        assert_eq!(&page[1024..1036], [1, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            &page[1024..1036],
+            [1, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(&page[4086..], MAGIC);
     }
 

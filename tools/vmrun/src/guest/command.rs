@@ -29,7 +29,12 @@ pub fn run(job: &Job, port: &mut Port) -> Result<(), String> {
     let (mut stderr, stderr_end) = Outlet::open(Frame::Stderr)?;
     let child = start(job, stdout_end, stderr_end)?;
     loop {
-        wait_for([stdout.fd(), stderr.fd(), port.as_raw_fd(), children.as_raw_fd()]);
+        wait_for([
+            stdout.fd(),
+            stderr.fd(),
+            port.as_raw_fd(),
+            children.as_raw_fd(),
+        ]);
         sys::forget_child_events(&children);
         // The child is looked for before its output is read, so that nothing written before its
         // end is left in a pipe.
@@ -55,13 +60,20 @@ struct Outlet {
 
 impl Outlet {
     fn open(frame: fn(Vec<u8>) -> Frame) -> Result<(Outlet, OwnedFd), String> {
-        let (reader, writer) = sys::pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
-        Ok((Outlet { pipe: Some(reader.into()), frame }, writer))
+        let (reader, writer) =
+            sys::pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
+        Ok((
+            Outlet {
+                pipe: Some(reader.into()),
+                frame,
+            },
+            writer,
+        ))
     }
 
     /// For `poll`, which ignores negative numbers.
     fn fd(&self) -> RawFd {
-        self.pipe.as_ref().map_or(-1, |pipe| pipe.as_raw_fd())
+        self.pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// Sends on what stands in the pipe now, up to about `limit` bytes.
@@ -88,8 +100,16 @@ fn start(job: &Job, stdout: OwnedFd, stderr: OwnedFd) -> Result<i32, String> {
     let (program, arguments) = job.command.split_first().ok_or("there is no command")?;
     let program_path = find_program(Path::new(program));
     let mut command = Command::new(&program_path);
-    command.arg0(program).args(arguments).current_dir(WORK_DIR).env_clear();
-    command.env("PATH", PATH).env("HOME", "/root").env("TERM", "dumb").env("USER", "root");
+    command
+        .arg0(program)
+        .args(arguments)
+        .current_dir(WORK_DIR)
+        .env_clear();
+    command
+        .env("PATH", PATH)
+        .env("HOME", "/root")
+        .env("TERM", "dumb")
+        .env("USER", "root");
     for pair in &job.env {
         if let Some((name, value)) = pair.to_string_lossy().split_once('=') {
             command.env(name, value);
@@ -105,7 +125,9 @@ fn start(job: &Job, stdout: OwnedFd, stderr: OwnedFd) -> Result<i32, String> {
             Ok(())
         })
     };
-    let child = command.spawn().map_err(|error| why_not(&program_path, &error))?;
+    let child = command
+        .spawn()
+        .map_err(|error| why_not(&program_path, &error))?;
     i32::try_from(child.id()).map_err(|error| error.to_string())
 }
 
@@ -126,7 +148,8 @@ fn find_program(program: &Path) -> std::path::PathBuf {
 fn why_not(program: &Path, error: &io::Error) -> String {
     let shown = program.display();
     if error.kind() == io::ErrorKind::NotFound && Path::new(WORK_DIR).join(program).exists() {
-        let interpreter = interpreter(&Path::new(WORK_DIR).join(program)).unwrap_or_else(|| "its interpreter".into());
+        let interpreter = interpreter(&Path::new(WORK_DIR).join(program))
+            .unwrap_or_else(|| "its interpreter".into());
         return format!(
             "cannot run {shown}: the guest has no {interpreter}; link the program statically (cc -static, or \
              -C target-feature=+crt-static for Rust), or use #!/bin/sh for a script"
@@ -138,14 +161,23 @@ fn why_not(program: &Path, error: &io::Error) -> String {
 /// The loader or script interpreter that a program asks for.
 fn interpreter(program: &Path) -> Option<String> {
     let bytes = fs::read(program).ok()?;
-    let Some(line) = bytes.strip_prefix(b"#!") else { return elf::loader(&bytes) };
+    let Some(line) = bytes.strip_prefix(b"#!") else {
+        return elf::loader(&bytes);
+    };
     let line = line.split(|&byte| byte == b'\n').next()?;
-    String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned)
+    String::from_utf8_lossy(line)
+        .split_whitespace()
+        .next()
+        .map(str::to_owned)
 }
 
 /// Sleeps until one of the descriptors has something to read or is closed.
 fn wait_for<const N: usize>(fds: [RawFd; N]) {
-    let mut fds = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let mut fds = fds.map(|fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
     sys::poll(&mut fds, -1);
 }
 
@@ -161,7 +193,11 @@ fn reap_until(child: i32) -> Option<i32> {
 }
 
 fn answer_requests(port: &mut Port) {
-    let mut ready = [libc::pollfd { fd: port.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+    let mut ready = [libc::pollfd {
+        fd: port.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    }];
     sys::poll(&mut ready, 0);
     if ready[0].revents & libc::POLLIN == 0 {
         return;
@@ -176,6 +212,10 @@ fn answer_requests(port: &mut Port) {
 }
 
 fn exit_code(status: i32) -> u8 {
-    let code = if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
+    let code = if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
     u8::try_from(code).unwrap_or(255)
 }

@@ -13,21 +13,44 @@ pub fn everything() -> String {
     for key in ["w", "l"] {
         let _ = fs::write("/proc/sysrq-trigger", key);
     }
-    let stacks: Vec<String> = processes::others().iter().flat_map(|process| threads(process)).collect();
+    let stacks: Vec<String> = processes::others()
+        .iter()
+        .flat_map(|process| threads(process))
+        .collect();
     kmsg::write(LOG_END);
-    format!("where the guest's processes are:\n{}", stacks.concat().trim_end())
+    format!(
+        "where the guest's processes are:\n{}",
+        stacks.concat().trim_end()
+    )
 }
 
 fn threads(process: &Path) -> Vec<String> {
-    let Ok(threads) = fs::read_dir(process.join("task")) else { return Vec::new() };
-    threads.flatten().map(|thread| describe(&thread.path())).collect()
+    let Ok(threads) = fs::read_dir(process.join("task")) else {
+        return Vec::new();
+    };
+    threads
+        .flatten()
+        .map(|thread| describe(&thread.path()))
+        .collect()
 }
 
 fn describe(thread: &Path) -> String {
     let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default();
     let status = read("status");
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or("")
+            .trim()
+            .to_owned()
+    };
     let stack = read("stack");
     let stack: String = stack.lines().map(|line| format!("    {line}\n")).collect();
-    format!("  {} {} {}\n{stack}", field("Pid:"), field("Name:"), field("State:"))
+    format!(
+        "  {} {} {}\n{stack}",
+        field("Pid:"),
+        field("Name:"),
+        field("State:")
+    )
 }

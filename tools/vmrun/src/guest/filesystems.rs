@@ -68,8 +68,13 @@ fn make_directory(path: &str) {
 
 /// Lets a test make cgroups with limits right away.
 fn delegate_controllers() {
-    let Ok(controllers) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") else { return };
+    let Ok(controllers) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") else {
+        return;
+    };
     for controller in controllers.split_whitespace() {
-        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
+        let _ = fs::write(
+            "/sys/fs/cgroup/cgroup.subtree_control",
+            format!("+{controller}"),
+        );
     }
 }

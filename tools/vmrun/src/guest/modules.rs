@@ -15,7 +15,9 @@ const TRANSITION_SECONDS: u64 = 60;
 
 /// Loads the kernel's own modules in the order given.
 pub fn load_all(paths: &[OsString]) -> Result<(), String> {
-    paths.iter().try_for_each(|path| load(&path.to_string_lossy()))
+    paths
+        .iter()
+        .try_for_each(|path| load(&path.to_string_lossy()))
 }
 
 /// Takes samepage merging over.
@@ -84,5 +86,10 @@ fn ksmctl(arguments: &[&str]) -> Result<(), String> {
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    Err(format!("`ksmctl {}` failed ({}): {}", arguments.join(" "), output.status, said.trim_end()))
+    Err(format!(
+        "`ksmctl {}` failed ({}): {}",
+        arguments.join(" "),
+        output.status,
+        said.trim_end()
+    ))
 }

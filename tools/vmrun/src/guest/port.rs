@@ -19,11 +19,15 @@ impl Port {
         for _ in 0..500 {
             if let Some(path) = find() {
                 let file = OpenOptions::new().read(true).write(true).open(&path);
-                return file.map(|file| Port { file }).map_err(|error| format!("cannot open {path}: {error}"));
+                return file
+                    .map(|file| Port { file })
+                    .map_err(|error| format!("cannot open {path}: {error}"));
             }
             sleep(Duration::from_millis(10));
         }
-        Err(format!("no virtio port named {PORT_NAME} (does this kernel have CONFIG_VIRTIO_CONSOLE=y?)"))
+        Err(format!(
+            "no virtio port named {PORT_NAME} (does this kernel have CONFIG_VIRTIO_CONSOLE=y?)"
+        ))
     }
 
     /// Sends one frame. When the host is gone there is nobody to work for: the log says so and

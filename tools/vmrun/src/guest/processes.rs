@@ -12,7 +12,10 @@ pub fn others() -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_other = |pid: &str| pid.parse::<u32>().is_ok_and(|pid| pid != 1);
     let entries = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_other));
-    entries.map(|entry| entry.path()).filter(|path| has_memory(path)).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| has_memory(path))
+        .collect()
 }
 
 /// Ends all of them, and waits a while for it.

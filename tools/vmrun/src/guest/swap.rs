@@ -31,7 +31,8 @@ pub fn turn_on(job: &Job) -> Result<(), String> {
 }
 
 fn format_zram(bytes: u64) -> Result<(), String> {
-    let header = swap_header(bytes).ok_or_else(|| format!("zram of {bytes} bytes is no size for swap"))?;
+    let header =
+        swap_header(bytes).ok_or_else(|| format!("zram of {bytes} bytes is no size for swap"))?;
     let write = |header: &[u8]| -> std::io::Result<()> {
         let mut device = OpenOptions::new().write(true).open("/dev/zram0")?;
         device.write_all(header)?;

@@ -15,8 +15,15 @@ pub fn c_string(text: &str) -> Result<CString, String> {
 pub fn mount(kind: &str, target: &str, options: &str) -> Result<(), String> {
     let (c_kind, c_target, c_options) = (c_string(kind)?, c_string(target)?, c_string(options)?);
     // SAFETY: all pointers are to zero-terminated strings that live until the call returns.
-    let result =
-        unsafe { libc::mount(c_kind.as_ptr(), c_target.as_ptr(), c_kind.as_ptr(), 0, c_options.as_ptr().cast()) };
+    let result = unsafe {
+        libc::mount(
+            c_kind.as_ptr(),
+            c_target.as_ptr(),
+            c_kind.as_ptr(),
+            0,
+            c_options.as_ptr().cast(),
+        )
+    };
     check(result).map_err(|error| format!("cannot mount {kind} on {target}: {error}"))
 }
 
@@ -32,9 +39,20 @@ pub fn swap_on(device: &str, priority: i32) -> Result<(), String> {
 /// `finit_module(2)`; `compressed` says that the kernel has to unpack the file.
 pub fn load_module(file: &File, compressed: bool) -> io::Result<()> {
     const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
-    let flags = if compressed { MODULE_INIT_COMPRESSED_FILE } else { 0 };
+    let flags = if compressed {
+        MODULE_INIT_COMPRESSED_FILE
+    } else {
+        0
+    };
     // SAFETY: the descriptor is open, and the parameter string is a zero-terminated constant.
-    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), flags) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_finit_module,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+        )
+    };
     check(if result == 0 { 0 } else { -1 })
 }
 
@@ -64,7 +82,8 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: the array has room for both descriptors.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
     // SAFETY: both descriptors have just been made and nobody else owns them.
-    let (reader, writer) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    let (reader, writer) =
+        unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
     // SAFETY: the descriptor is open and the call takes no pointers.
     check(unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
     Ok((reader, writer))
@@ -79,7 +98,10 @@ pub fn child_events() -> Result<File, String> {
         libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     };
     if fd < 0 {
-        return Err(format!("cannot watch for ended processes: {}", io::Error::last_os_error()));
+        return Err(format!(
+            "cannot watch for ended processes: {}",
+            io::Error::last_os_error()
+        ));
     }
     // SAFETY: the descriptor has just been made and nobody else owns it.
     Ok(unsafe { File::from_raw_fd(fd) })

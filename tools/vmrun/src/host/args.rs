@@ -158,7 +158,8 @@ pub struct RunArgs {
 impl RunArgs {
     /// Number of CPUs.
     pub fn cpus(&self) -> u32 {
-        self.smp.unwrap_or(if self.icount { 1 } else { 2.max(self.numa) })
+        self.smp
+            .unwrap_or(if self.icount { 1 } else { 2.max(self.numa) })
     }
 }
 
@@ -173,7 +174,11 @@ impl Cli {
         result.unwrap_or_else(|error| {
             let _ = error.print();
             // Help and version are no failure, and no code of the runner's may look like the command's.
-            std::process::exit(if error.use_stderr() { i32::from(super::RUNNER_FAILED) } else { 0 })
+            std::process::exit(if error.use_stderr() {
+                i32::from(super::RUNNER_FAILED)
+            } else {
+                0
+            })
         })
     }
 }
@@ -184,10 +189,15 @@ fn check(args: &RunArgs) -> Result<(), String> {
         return Err("--icount needs a single CPU: leave --smp away".into());
     }
     if args.icount && args.accel == Accel::Kvm {
-        return Err("--icount counts translated instructions and cannot be had with --accel kvm".into());
+        return Err(
+            "--icount counts translated instructions and cannot be had with --accel kvm".into(),
+        );
     }
     if cpus % args.numa != 0 {
-        return Err(format!("{cpus} CPUs cannot be divided evenly among {} NUMA nodes: change --smp", args.numa));
+        return Err(format!(
+            "{cpus} CPUs cannot be divided evenly among {} NUMA nodes: change --smp",
+            args.numa
+        ));
     }
     if args.mem < 64 << 20 {
         return Err("the guest needs at least 64M of memory: raise --mem".into());
@@ -208,7 +218,9 @@ mod tests {
 
     fn parse(line: &[&str]) -> Result<RunArgs, String> {
         let line = ["tools/vm", "run"].iter().chain(line);
-        let Request::Run(args) = Cli::try_parse_from(line).map_err(|error| error.to_string())?.request;
+        let Request::Run(args) = Cli::try_parse_from(line)
+            .map_err(|error| error.to_string())?
+            .request;
         check(&args)?;
         Ok(args)
     }
@@ -229,17 +241,24 @@ mod tests {
     #[test]
     fn defaults() {
         let args = parse(&["--", "true"]).unwrap();
-        assert_eq!((args.mem, args.cpus(), args.numa, args.swap, args.zram), (1 << 30, 2, 1, None, None));
+        assert_eq!(
+            (args.mem, args.cpus(), args.numa, args.swap, args.zram),
+            (1 << 30, 2, 1, None, None)
+        );
         assert!(!args.stock && !args.no_load && !args.icount);
     }
 
     #[test]
     fn all_of_the_specification() {
-        let line = "--kernel debug --mem 512M --smp 4 --numa 2 --swap 256M --zram 64M --timeout 9 f -- c";
+        let line =
+            "--kernel debug --mem 512M --smp 4 --numa 2 --swap 256M --zram 64M --timeout 9 f -- c";
         let args = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!(args.kernel.as_deref(), Some("debug"));
         assert_eq!((args.mem, args.cpus(), args.numa), (512 << 20, 4, 2));
-        assert_eq!((args.swap, args.zram, args.timeout), (Some(256 << 20), Some(64 << 20), 9));
+        assert_eq!(
+            (args.swap, args.zram, args.timeout),
+            (Some(256 << 20), Some(64 << 20), 9)
+        );
     }
 
     #[test]
@@ -262,7 +281,10 @@ mod tests {
             "--timeout 0 -- c",
             "--into d -- c",
         ] {
-            assert!(parse(&line.split(' ').collect::<Vec<_>>()).is_err(), "{line}");
+            assert!(
+                parse(&line.split(' ').collect::<Vec<_>>()).is_err(),
+                "{line}"
+            );
         }
     }
 }

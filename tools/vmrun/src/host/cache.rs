@@ -14,7 +14,11 @@ pub struct Cache {
 impl Cache {
     /// `$SWAPKSM_CACHE`, else `swapksm` under the user's cache directory.
     pub fn find() -> Result<Cache, String> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let root = set("SWAPKSM_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("swapksm")))
             .or_else(|| set("HOME").map(|path| path.join(".cache/swapksm")))
@@ -31,7 +35,11 @@ impl Cache {
     pub fn module(&self, release: &str, debug: bool) -> PathBuf {
         let directory = self.root.join("out").join(release);
         let debug = debug && !release.starts_with("debug-");
-        directory.join(if debug { "debug/swapksm.ko" } else { "swapksm.ko" })
+        directory.join(if debug {
+            "debug/swapksm.ko"
+        } else {
+            "swapksm.ko"
+        })
     }
 
     /// One of our programs.
@@ -41,8 +49,13 @@ impl Cache {
 
     /// A busybox that needs no libraries: the build tree's, or on Debian 13 the host's own.
     pub fn busybox(&self) -> Result<PathBuf, String> {
-        let candidates = [self.root.join("tree/usr/bin/busybox"), "/usr/bin/busybox".into(), "/bin/busybox".into()];
-        let is_static = |path: &&PathBuf| fs::read(path).is_ok_and(|bytes| elf::loader(&bytes).is_none());
+        let candidates = [
+            self.root.join("tree/usr/bin/busybox"),
+            "/usr/bin/busybox".into(),
+            "/bin/busybox".into(),
+        ];
+        let is_static =
+            |path: &&PathBuf| fs::read(path).is_ok_and(|bytes| elf::loader(&bytes).is_none());
         candidates.iter().find(is_static).cloned().ok_or_else(|| {
             format!(
                 "no busybox for the guest: neither {} nor the host has a static one; run tools/prepare",

@@ -74,7 +74,8 @@ pub struct GuestLog {
 impl GuestLog {
     /// A log that is saved in `path`. Lines with one of the texts in `expected` are no complaint.
     pub fn create(path: PathBuf, expected: &[String], show: bool) -> Result<GuestLog, String> {
-        let file = File::create(&path).map_err(|error| cannot("write the guest's log to", &path, &error))?;
+        let file = File::create(&path)
+            .map_err(|error| cannot("write the guest's log to", &path, &error))?;
         Ok(GuestLog {
             path,
             file,
@@ -160,14 +161,23 @@ impl GuestLog {
 pub fn new_path(directory: &Path) -> PathBuf {
     let ours = |name: &str| name.starts_with("vm-") && name.ends_with(".log");
     let names = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     names.retain(|name| ours(name));
     names.sort();
     for name in names.iter().take(names.len().saturating_sub(KEPT - 1)) {
         let _ = fs::remove_file(directory.join(name));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    directory.join(format!("vm-{:010}.{:03}-{}.log", now.as_secs(), now.subsec_millis(), std::process::id()))
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    directory.join(format!(
+        "vm-{:010}.{:03}-{}.log",
+        now.as_secs(),
+        now.subsec_millis(),
+        std::process::id()
+    ))
 }
 
 #[cfg(test)]
@@ -230,7 +240,10 @@ mod tests {
 
     #[test]
     fn only_lines_since_the_command_are_shown_but_all_are_watched() {
-        let log = fed(&format!("a\nBUG: b\n[1] {LOG_COMMAND_STARTS}\nc\n[2] {LOG_END}\n"), &[]);
+        let log = fed(
+            &format!("a\nBUG: b\n[1] {LOG_COMMAND_STARTS}\nc\n[2] {LOG_END}\n"),
+            &[],
+        );
         assert_eq!(log.recent().len(), 3);
         assert_eq!(log.complaints(), ["BUG: b"]);
         assert!(log.ended());

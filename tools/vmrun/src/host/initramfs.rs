@@ -14,8 +14,22 @@ use crate::common::elf;
 use crate::common::job::{Job, JOB_PATH, WORK_DIR};
 
 /// Directories of the guest; each after its parent.
-const DIRECTORIES: &[&str] =
-    &["bin", "dev", "etc", "lib", "lib/modules", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var", "work"];
+const DIRECTORIES: &[&str] = &[
+    "bin",
+    "dev",
+    "etc",
+    "lib",
+    "lib/modules",
+    "proc",
+    "root",
+    "run",
+    "sbin",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+    "work",
+];
 
 /// Where the guest finds its kernel modules.
 const MODULE_DIR: &str = "/lib/modules";
@@ -35,13 +49,22 @@ pub struct Contents<'a> {
 /// Writes the archive into memory that goes away with the processes that use it.
 pub fn build(cache: &Cache, contents: Contents) -> Result<File, String> {
     let broken = |error| format!("cannot write the guest's initramfs: {error}");
-    let mut cpio = Cpio::new(BufWriter::new(memory_file::new(c"initramfs").map_err(broken)?));
+    let mut cpio = Cpio::new(BufWriter::new(
+        memory_file::new(c"initramfs").map_err(broken)?,
+    ));
     for directory in DIRECTORIES {
-        cpio.directory(directory.as_bytes(), 0o755).map_err(broken)?;
+        cpio.directory(directory.as_bytes(), 0o755)
+            .map_err(broken)?;
     }
     cpio.file(b"init", 0o755, &own_program()?).map_err(broken)?;
-    cpio.file(b"etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n").map_err(broken)?;
-    cpio.file(b"etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n").map_err(broken)?;
+    cpio.file(
+        b"etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    )
+    .map_err(broken)?;
+    cpio.file(b"etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")
+        .map_err(broken)?;
     pack_busybox(&cache.busybox()?, &mut cpio)?;
 
     let mut job = contents.job;
@@ -49,16 +72,28 @@ pub fn build(cache: &Cache, contents: Contents) -> Result<File, String> {
         let name = module.file_name().unwrap_or_default();
         let inside = Path::new(MODULE_DIR).join(name);
         let data = fs::read(module).map_err(|error| cannot("read", module, &error))?;
-        cpio.file(relative(inside.as_os_str().as_bytes()), 0o644, &data).map_err(broken)?;
+        cpio.file(relative(inside.as_os_str().as_bytes()), 0o644, &data)
+            .map_err(broken)?;
         job.modules.push(inside.into());
     }
-    cpio.file(relative(JOB_PATH.as_bytes()), 0o600, &job.encode()).map_err(broken)?;
-    let all: Vec<PathBuf> = contents.own_files.iter().chain(contents.files).cloned().collect();
-    debug_assert_eq!(DIRECTORIES.last().map(|name| name.as_bytes()), Some(relative(WORK_DIR.as_bytes())));
+    cpio.file(relative(JOB_PATH.as_bytes()), 0o600, &job.encode())
+        .map_err(broken)?;
+    let all: Vec<PathBuf> = contents
+        .own_files
+        .iter()
+        .chain(contents.files)
+        .cloned()
+        .collect();
+    debug_assert_eq!(
+        DIRECTORIES.last().map(|name| name.as_bytes()),
+        Some(relative(WORK_DIR.as_bytes()))
+    );
     files::pack(&all, &mut cpio)?;
 
     let writer = cpio.finish().map_err(broken)?;
-    writer.into_inner().map_err(|error| broken(error.into_error()))
+    writer
+        .into_inner()
+        .map_err(|error| broken(error.into_error()))
 }
 
 fn relative(path: &[u8]) -> &[u8] {
@@ -66,7 +101,8 @@ fn relative(path: &[u8]) -> &[u8] {
 }
 
 fn own_program() -> Result<Vec<u8>, String> {
-    let path = std::env::current_exe().map_err(|error| format!("cannot find the runner's own program: {error}"))?;
+    let path = std::env::current_exe()
+        .map_err(|error| format!("cannot find the runner's own program: {error}"))?;
     let bytes = fs::read(&path).map_err(|error| cannot("read", &path, &error))?;
     match elf::loader(&bytes) {
         None => Ok(bytes),
@@ -79,16 +115,24 @@ fn own_program() -> Result<Vec<u8>, String> {
 
 fn pack_busybox<W: std::io::Write>(busybox: &Path, cpio: &mut Cpio<W>) -> Result<(), String> {
     let failed = |error| cannot("use", busybox, &error);
-    cpio.file(b"bin/busybox", 0o755, &fs::read(busybox).map_err(failed)?).map_err(failed)?;
-    let output = Command::new(busybox).arg("--list").output().map_err(failed)?;
+    cpio.file(b"bin/busybox", 0o755, &fs::read(busybox).map_err(failed)?)
+        .map_err(failed)?;
+    let output = Command::new(busybox)
+        .arg("--list")
+        .output()
+        .map_err(failed)?;
     // A set, because an entry twice would be an error for the kernel.
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
-    let applets: BTreeSet<&str> = list.split_whitespace().filter(|&name| name != "busybox").collect();
+    let applets: BTreeSet<&str> = list
+        .split_whitespace()
+        .filter(|&name| name != "busybox")
+        .collect();
     if !applets.contains("sh") {
         return Err(format!("{} has no sh: is it a busybox?", busybox.display()));
     }
     for name in applets {
-        cpio.symlink(format!("bin/{name}").as_bytes(), b"busybox").map_err(failed)?;
+        cpio.symlink(format!("bin/{name}").as_bytes(), b"busybox")
+            .map_err(failed)?;
     }
     Ok(())
 }

@@ -25,19 +25,37 @@ impl Kernel {
         let root = cache.kernels();
         let names = fs::read_dir(&root).into_iter().flatten().flatten();
         let names = names.filter(|entry| entry.path().join(COMPLETE).exists());
-        let names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let names: Vec<String> = names
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
         let default = match wish {
             None => fs::read_to_string(root.join(".default")).ok(),
             Some(DEBUG) => fs::read_to_string(root.join(".default-debug")).ok(),
             Some(_) => None,
         };
-        let default = names.iter().find(|name| default.as_deref().is_some_and(|line| line.trim_end() == *name));
+        let default = names.iter().find(|name| {
+            default
+                .as_deref()
+                .is_some_and(|line| line.trim_end() == *name)
+        });
         match default.map(String::as_str).or_else(|| pick(&names, wish)) {
-            Some(release) => Ok(Kernel { directory: root.join(release), release: release.to_owned() }),
+            Some(release) => Ok(Kernel {
+                directory: root.join(release),
+                release: release.to_owned(),
+            }),
             None => {
-                let option = wish.map(|wish| format!(" --kernel {wish}")).unwrap_or_default();
-                let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                Err(format!("no such kernel in {}: run tools/prepare{option} (there: {there})", root.display()))
+                let option = wish
+                    .map(|wish| format!(" --kernel {wish}"))
+                    .unwrap_or_default();
+                let there = if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                Err(format!(
+                    "no such kernel in {}: run tools/prepare{option} (there: {there})",
+                    root.display()
+                ))
             }
         }
     }
@@ -64,10 +82,15 @@ impl Kernel {
             return Ok(Vec::new());
         }
         let nested = self.directory.join("modules").join(&self.release);
-        let root = if nested.is_dir() { nested } else { self.directory.join("modules") };
+        let root = if nested.is_dir() {
+            nested
+        } else {
+            self.directory.join("modules")
+        };
         let read = |name: &str| {
             let path = root.join(name);
-            fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error) + "; run tools/prepare")
+            fs::read_to_string(&path)
+                .map_err(|error| cannot("read", &path, &error) + "; run tools/prepare")
         };
         let (index, builtin) = (read("modules.dep")?, read("modules.builtin")?);
         let mut files: Vec<PathBuf> = Vec::new();
@@ -89,20 +112,33 @@ fn pick<'a>(names: &'a [String], wish: Option<&str>) -> Option<&'a str> {
         None => !name.starts_with(DEBUG),
         Some(DEBUG) => name.starts_with(DEBUG),
         // 7.2.12 is 7.2.12+deb13-amd64 but not 7.2.120.
-        Some(wish) => name.strip_prefix(wish).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')),
+        Some(wish) => name
+            .strip_prefix(wish)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')),
     };
-    names.iter().filter(fits).max_by_key(|name| version(name)).map(String::as_str)
+    names
+        .iter()
+        .filter(fits)
+        .max_by_key(|name| version(name))
+        .map(String::as_str)
 }
 
 /// The numbers in a release, for comparing.
 fn version(release: &str) -> Vec<u64> {
-    let numbers = release.split(|letter: char| !letter.is_ascii_digit()).filter(|part| !part.is_empty());
-    numbers.map(|part| part.parse().unwrap_or(u64::MAX)).collect()
+    let numbers = release
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter(|part| !part.is_empty());
+    numbers
+        .map(|part| part.parse().unwrap_or(u64::MAX))
+        .collect()
 }
 
 /// The name under which a module is known, from its file.
 fn module_name(path: &str) -> String {
-    let file = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+    let file = Path::new(path)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     file.split('.').next().unwrap_or_default().replace('-', "_")
 }
 
@@ -111,16 +147,22 @@ fn module_name(path: &str) -> String {
 fn resolve(index: &str, builtin: &str, name: &str) -> Option<Vec<String>> {
     let name = name.replace('-', "_");
     for line in index.lines() {
-        let Some((file, dependencies)) = line.split_once(':') else { continue };
+        let Some((file, dependencies)) = line.split_once(':') else {
+            continue;
+        };
         if module_name(file) == name {
             // depmod lists the dependencies so that each comes before what it needs itself.
-            let mut order: Vec<String> = dependencies.split_whitespace().map(str::to_owned).collect();
+            let mut order: Vec<String> =
+                dependencies.split_whitespace().map(str::to_owned).collect();
             order.reverse();
             order.push(file.to_owned());
             return Some(order);
         }
     }
-    builtin.lines().any(|line| module_name(line) == name).then(Vec::new)
+    builtin
+        .lines()
+        .any(|line| module_name(line) == name)
+        .then(Vec::new)
 }
 
 #[cfg(test)]
@@ -129,11 +171,20 @@ mod tests {
 
     #[test]
     fn the_newest_is_chosen_by_number() {
-        let names: Vec<String> =
-            ["7.3.4+deb13-amd64", "7.10.1+deb13-amd64", "7.2.12+deb13-amd64", "debug-7.3.4"].map(Into::into).into();
+        let names: Vec<String> = [
+            "7.3.4+deb13-amd64",
+            "7.10.1+deb13-amd64",
+            "7.2.12+deb13-amd64",
+            "debug-7.3.4",
+        ]
+        .map(Into::into)
+        .into();
         assert_eq!(pick(&names, None), Some("7.10.1+deb13-amd64"));
         assert_eq!(pick(&names, Some("7.2.12")), Some("7.2.12+deb13-amd64"));
-        assert_eq!(pick(&names, Some("7.2.12+deb13-amd64")), Some("7.2.12+deb13-amd64"));
+        assert_eq!(
+            pick(&names, Some("7.2.12+deb13-amd64")),
+            Some("7.2.12+deb13-amd64")
+        );
         assert_eq!(pick(&names, Some("7.2.1")), None);
         assert_eq!(pick(&names, Some("7.3")), None);
         assert_eq!(pick(&names, Some("debug")), Some("debug-7.3.4"));
@@ -144,7 +195,14 @@ mod tests {
         let index = "kernel/a/kvm-amd.ko.xz: kernel/a/kvm.ko.xz kernel/b/irqbypass.ko.xz\nkernel/a/kvm.ko.xz:\n";
         let builtin = "kernel/drivers/block/virtio_blk.ko\n";
         let order = resolve(index, builtin, "kvm_amd").unwrap();
-        assert_eq!(order, ["kernel/b/irqbypass.ko.xz", "kernel/a/kvm.ko.xz", "kernel/a/kvm-amd.ko.xz"]);
+        assert_eq!(
+            order,
+            [
+                "kernel/b/irqbypass.ko.xz",
+                "kernel/a/kvm.ko.xz",
+                "kernel/a/kvm-amd.ko.xz"
+            ]
+        );
         assert_eq!(resolve(index, builtin, "virtio-blk"), Some(Vec::new()));
         assert_eq!(resolve(index, builtin, "kvm-intel"), None);
     }

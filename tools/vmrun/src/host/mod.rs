@@ -24,7 +24,9 @@ use outcome::{Outcome, RUNNER_FAILED};
 
 /// Entry point on the host.
 pub fn main() -> ExitCode {
-    let Cli { request: Request::Run(args) } = Cli::parse_checked();
+    let Cli {
+        request: Request::Run(args),
+    } = Cli::parse_checked();
     match start(&args) {
         Ok(outcome) => outcome.exit_code(),
         Err(text) => {

@@ -52,7 +52,10 @@ impl Facts {
         let few = self.complaints.iter().take(10);
         reasons.extend(few.map(|line| format!("the guest's kernel complained: {line}")));
         if self.complaints.len() > 10 {
-            reasons.push(format!("… and {} more such lines", self.complaints.len() - 10));
+            reasons.push(format!(
+                "… and {} more such lines",
+                self.complaints.len() - 10
+            ));
         }
         let died = !self.done && self.timed_out.is_none() && self.host_failed.is_none();
         let files_failed = !self.files_failed.is_empty();
@@ -62,7 +65,11 @@ impl Facts {
         reasons.extend(self.timed_out.clone());
         reasons.extend(self.host_failed.clone());
         if died {
-            let what = if self.exited.is_some() { "after the command" } else { "before the command ended" };
+            let what = if self.exited.is_some() {
+                "after the command"
+            } else {
+                "before the command ended"
+            };
             reasons.push(format!("the guest ended by itself {what}"));
         }
         let code = match self.exited {
@@ -95,36 +102,72 @@ mod tests {
     #[test]
     fn the_command_decides_when_all_is_well() {
         for code in [0, 1, 137] {
-            let facts = Facts { exited: Some(code), done: true, ..Facts::default() };
+            let facts = Facts {
+                exited: Some(code),
+                done: true,
+                ..Facts::default()
+            };
             assert_eq!(facts.outcome().code, code);
         }
     }
 
     #[test]
     fn a_complaint_outweighs_success_failure_time_and_death() {
-        for (exited, done, timed_out) in
-            [(Some(0), true, None), (Some(1), true, None), (None, false, Some("t".to_owned())), (None, false, None)]
-        {
-            let facts = Facts { exited, done, timed_out, complaints: vec!["BUG: x".into()], ..Facts::default() };
+        for (exited, done, timed_out) in [
+            (Some(0), true, None),
+            (Some(1), true, None),
+            (None, false, Some("t".to_owned())),
+            (None, false, None),
+        ] {
+            let facts = Facts {
+                exited,
+                done,
+                timed_out,
+                complaints: vec!["BUG: x".into()],
+                ..Facts::default()
+            };
             let outcome = facts.outcome();
             assert_eq!(outcome.code, KERNEL_COMPLAINED);
-            assert!(outcome.reasons.iter().any(|reason| reason.contains("BUG: x")));
+            assert!(outcome
+                .reasons
+                .iter()
+                .any(|reason| reason.contains("BUG: x")));
         }
     }
 
     #[test]
     fn every_other_end_has_its_code() {
-        let timed_out = Facts { timed_out: Some("60 s".into()), ..Facts::default() };
+        let timed_out = Facts {
+            timed_out: Some("60 s".into()),
+            ..Facts::default()
+        };
         assert_eq!(timed_out.outcome().code, TIMED_OUT);
-        let setup = Facts { setup_failed: Some("no zram".into()), done: true, ..Facts::default() };
+        let setup = Facts {
+            setup_failed: Some("no zram".into()),
+            done: true,
+            ..Facts::default()
+        };
         assert_eq!(setup.outcome().code, RUNNER_FAILED);
         assert_eq!(Facts::default().outcome().code, GUEST_DIED);
         // Powered off by the command's own hand after its exit was reported: no result of the checks.
-        let half = Facts { exited: Some(0), ..Facts::default() };
+        let half = Facts {
+            exited: Some(0),
+            ..Facts::default()
+        };
         assert_eq!(half.outcome().code, GUEST_DIED);
-        let file = Facts { exited: Some(0), done: true, files_failed: vec!["x".into()], ..Facts::default() };
+        let file = Facts {
+            exited: Some(0),
+            done: true,
+            files_failed: vec!["x".into()],
+            ..Facts::default()
+        };
         assert_eq!(file.outcome().code, RUNNER_FAILED);
-        let checks = Facts { exited: Some(0), done: true, checks_failed: vec!["x".into()], ..Facts::default() };
+        let checks = Facts {
+            exited: Some(0),
+            done: true,
+            checks_failed: vec!["x".into()],
+            ..Facts::default()
+        };
         assert_eq!(checks.outcome().code, KERNEL_COMPLAINED);
     }
 }

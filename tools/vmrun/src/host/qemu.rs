@@ -27,7 +27,8 @@ impl Qemu {
     /// Looks for a QEMU that is new enough.
     pub fn find() -> Result<Qemu, String> {
         let output = Command::new(PROGRAM).arg("--version").output();
-        let output = output.map_err(|error| format!("cannot run {PROGRAM}: {error}; tools/prepare installs it"))?;
+        let output = output
+            .map_err(|error| format!("cannot run {PROGRAM}: {error}; tools/prepare installs it"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.lines().next().unwrap_or_default().to_owned();
         match major(&version) {
@@ -40,7 +41,9 @@ impl Qemu {
 }
 
 fn major(version: &str) -> Option<u32> {
-    let number = version.split_whitespace().find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
+    let number = version
+        .split_whitespace()
+        .find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
     number.split('.').next()?.parse().ok()
 }
 
@@ -128,35 +131,77 @@ impl Machine<'_> {
     fn arguments(&self, console: RawFd, port: RawFd, monitor: RawFd) -> Vec<OsString> {
         let mut line: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| line.extend(words.iter().map(OsString::from));
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc,usb=off,vmport=off"]);
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "pc,usb=off,vmport=off",
+        ]);
         add(self.engine.arguments());
         // With 57-bit addresses one boot of 17 showed a KASAN report in the kernel's own start.
         add(&["-cpu", "max,la57=off"]);
         let mem = format!("{}K", self.mem >> 10);
         add(&["-m", &mem]);
-        add(&["-smp", &format!("{},sockets={},maxcpus={}", self.cpus, self.nodes, self.cpus)]);
+        add(&[
+            "-smp",
+            &format!("{},sockets={},maxcpus={}", self.cpus, self.nodes, self.cpus),
+        ]);
         let cpus_a_node = self.cpus / self.nodes;
         for node in (0..self.nodes).filter(|_| self.nodes > 1) {
             // Pages of 4 KiB, the last node takes what does not divide.
             let share = (self.mem / u64::from(self.nodes)) & !0xf_ffff;
-            let size = if node + 1 == self.nodes { self.mem - share * u64::from(node) } else { share };
+            let size = if node + 1 == self.nodes {
+                self.mem - share * u64::from(node)
+            } else {
+                share
+            };
             let (first, last) = (node * cpus_a_node, (node + 1) * cpus_a_node - 1);
-            add(&["-object", &format!("memory-backend-ram,id=m{node},size={}K", size >> 10)]);
-            add(&["-numa", &format!("node,nodeid={node},memdev=m{node},cpus={first}-{last}")]);
+            add(&[
+                "-object",
+                &format!("memory-backend-ram,id=m{node},size={}K", size >> 10),
+            ]);
+            add(&[
+                "-numa",
+                &format!("node,nodeid={node},memdev=m{node},cpus={first}-{last}"),
+            ]);
         }
         add(&["-kernel", &self.image.to_string_lossy()]);
         add(&["-initrd", &descriptor_path(&self.initramfs)]);
         let mut append: Vec<&str> = KERNEL_ARGUMENTS.to_vec();
         append.extend(self.append.iter().map(String::as_str));
         add(&["-append", &append.join(" ")]);
-        add(&["-chardev", &format!("socket,id=console,fd={console}"), "-serial", "chardev:console"]);
-        add(&["-chardev", &format!("socket,id=port,fd={port}"), "-device", "virtio-serial-pci"]);
-        add(&["-device", &format!("virtserialport,chardev=port,name={PORT_NAME}")]);
-        add(&["-chardev", &format!("socket,id=monitor,fd={monitor}"), "-mon", "chardev=monitor,mode=readline"]);
+        add(&[
+            "-chardev",
+            &format!("socket,id=console,fd={console}"),
+            "-serial",
+            "chardev:console",
+        ]);
+        add(&[
+            "-chardev",
+            &format!("socket,id=port,fd={port}"),
+            "-device",
+            "virtio-serial-pci",
+        ]);
+        add(&[
+            "-device",
+            &format!("virtserialport,chardev=port,name={PORT_NAME}"),
+        ]);
+        add(&[
+            "-chardev",
+            &format!("socket,id=monitor,fd={monitor}"),
+            "-mon",
+            "chardev=monitor,mode=readline",
+        ]);
         for (index, disk) in self.disks.iter().enumerate() {
             let file = descriptor_path(&disk.file);
             add(&["-blockdev", &format!("driver=file,node-name=d{index},filename={file},cache.no-flush=on,discard=unmap")]);
-            add(&["-device", &format!("virtio-blk-pci,drive=d{index},serial={}", disk.serial)]);
+            add(&[
+                "-device",
+                &format!("virtio-blk-pci,drive=d{index},serial={}", disk.serial),
+            ]);
         }
         line.extend(self.extra.iter().cloned());
         line
@@ -168,14 +213,30 @@ impl Machine<'_> {
         let (console, console_end) = UnixStream::pair().map_err(broken)?;
         let (port, port_end) = UnixStream::pair().map_err(broken)?;
         let (monitor, monitor_end) = UnixStream::pair().map_err(broken)?;
-        let arguments = self.arguments(console_end.as_raw_fd(), port_end.as_raw_fd(), monitor_end.as_raw_fd());
-        let mut kept = vec![console_end.as_raw_fd(), port_end.as_raw_fd(), monitor_end.as_raw_fd()];
+        let arguments = self.arguments(
+            console_end.as_raw_fd(),
+            port_end.as_raw_fd(),
+            monitor_end.as_raw_fd(),
+        );
+        let mut kept = vec![
+            console_end.as_raw_fd(),
+            port_end.as_raw_fd(),
+            monitor_end.as_raw_fd(),
+        ];
         kept.push(self.initramfs.as_raw_fd());
         kept.extend(self.disks.iter().map(|disk| disk.file.as_raw_fd()));
         let said = memory_file::new(c"qemu-messages").map_err(broken)?;
-        let (stdout, stderr) = (said.try_clone().map_err(broken)?, said.try_clone().map_err(broken)?);
+        let (stdout, stderr) = (
+            said.try_clone().map_err(broken)?,
+            said.try_clone().map_err(broken)?,
+        );
         let mut command = Command::new(PROGRAM);
-        command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0);
         // SAFETY: fcntl and prctl may be called between fork and exec; the list was made before.
         unsafe {
             command.pre_exec(move || {
@@ -188,7 +249,13 @@ impl Machine<'_> {
             })
         };
         let child = command.spawn().map_err(broken)?;
-        Ok(Guest { child, said, console, port, monitor })
+        Ok(Guest {
+            child,
+            said,
+            console,
+            port,
+            monitor,
+        })
     }
 }
 
@@ -234,7 +301,10 @@ mod tests {
 
     #[test]
     fn versions() {
-        assert_eq!(major("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)"), Some(10));
+        assert_eq!(
+            major("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)"),
+            Some(10)
+        );
         assert_eq!(major("QEMU emulator version 7.2.17"), Some(7));
         assert_eq!(major("hello"), None);
     }
@@ -252,14 +322,20 @@ mod tests {
             extra: &[],
         };
         let line = machine.arguments(5, 6, 7);
-        line.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        line.iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
     fn nodes_share_memory_and_cpus() {
         let line = line(2, 4, Engine::Tcg);
         assert!(line.contains("-smp 4,sockets=2"), "{line}");
-        assert!(line.contains("memory-backend-ram,id=m1,size=524288K"), "{line}");
+        assert!(
+            line.contains("memory-backend-ram,id=m1,size=524288K"),
+            "{line}"
+        );
         assert!(line.contains("node,nodeid=1,memdev=m1,cpus=2-3"), "{line}");
     }
 

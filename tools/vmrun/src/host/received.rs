@@ -17,16 +17,26 @@ pub struct Received {
 impl Received {
     /// Files will go into the directory `into`, made when the first one comes.
     pub fn new(into: &Path) -> Self {
-        Received { into: into.to_path_buf(), current: None }
+        Received {
+            into: into.to_path_buf(),
+            current: None,
+        }
     }
 
     /// A file begins. Only the last part of its name in the guest is used here.
     pub fn start(&mut self, guest_path: &[u8]) -> Result<(), String> {
-        let name = Path::new(OsStr::from_bytes(guest_path)).file_name().ok_or("--get: the name of a file is missing")?;
-        fs::create_dir_all(&self.into).map_err(|error| cannot("make the directory", &self.into, &error))?;
+        let name = Path::new(OsStr::from_bytes(guest_path))
+            .file_name()
+            .ok_or("--get: the name of a file is missing")?;
+        fs::create_dir_all(&self.into)
+            .map_err(|error| cannot("make the directory", &self.into, &error))?;
         let path = self.into.join(name);
         // Under another name until it is whole.
-        let partial = self.into.join([name.as_bytes(), b".part"].map(OsStr::from_bytes).join(OsStr::new("")));
+        let partial = self.into.join(
+            [name.as_bytes(), b".part"]
+                .map(OsStr::from_bytes)
+                .join(OsStr::new("")),
+        );
         let file = File::create(&partial).map_err(|error| cannot("write", &partial, &error))?;
         self.current = Some((path, partial, file));
         Ok(())
@@ -34,14 +44,20 @@ impl Received {
 
     /// More of the file's contents.
     pub fn data(&mut self, data: &[u8]) -> Result<(), String> {
-        let Some((_, partial, file)) = &mut self.current else { return Ok(()) };
-        file.write_all(data).map_err(|error| cannot("write", partial, &error))
+        let Some((_, partial, file)) = &mut self.current else {
+            return Ok(());
+        };
+        file.write_all(data)
+            .map_err(|error| cannot("write", partial, &error))
     }
 
     /// The file is complete.
     pub fn end(&mut self) -> Result<(), String> {
-        let Some((path, partial, _)) = self.current.take() else { return Ok(()) };
-        fs::rename(&partial, &path).map_err(|error| cannot("rename a received file to", &path, &error))
+        let Some((path, partial, _)) = self.current.take() else {
+            return Ok(());
+        };
+        fs::rename(&partial, &path)
+            .map_err(|error| cannot("rename a received file to", &path, &error))
     }
 }
 

@@ -28,7 +28,12 @@ pub const TRIAL_SECONDS: u64 = 30;
 const LINES_SHOWN: usize = 400;
 
 /// Runs the command in a guest and reports on standard error what went wrong.
-pub fn run(args: &RunArgs, cache: &Cache, kernel: &Kernel, engine: Engine) -> Result<Outcome, String> {
+pub fn run(
+    args: &RunArgs,
+    cache: &Cache,
+    kernel: &Kernel,
+    engine: Engine,
+) -> Result<Outcome, String> {
     let own_files = own_files(args, cache, kernel)?;
     let job = Job {
         command: args.command.clone(),
@@ -41,7 +46,12 @@ pub fn run(args: &RunArgs, cache: &Cache, kernel: &Kernel, engine: Engine) -> Re
         kmemleak: args.kmemleak,
     };
     let modules = kernel.modules(&module_names(args))?;
-    let contents = Contents { job, modules: &modules, files: &args.files, own_files: &own_files };
+    let contents = Contents {
+        job,
+        modules: &modules,
+        files: &args.files,
+        own_files: &own_files,
+    };
     let machine = Machine {
         engine,
         mem: args.mem,
@@ -59,9 +69,19 @@ pub fn run(args: &RunArgs, cache: &Cache, kernel: &Kernel, engine: Engine) -> Re
     };
     let log = GuestLog::create(path, &args.expect_log, args.verbose)?;
     if args.verbose {
-        eprintln!("vm: booting {} ({}, {} MiB, {} CPUs)", kernel.release, engine.name(), args.mem >> 20, args.cpus());
+        eprintln!(
+            "vm: booting {} ({}, {} MiB, {} CPUs)",
+            kernel.release,
+            engine.name(),
+            args.mem >> 20,
+            args.cpus()
+        );
     }
-    let limits = Limits { boot: BOOT_LIMIT, command: Duration::from_secs(args.timeout), finish: FINISH_LIMIT };
+    let limits = Limits {
+        boot: BOOT_LIMIT,
+        command: Duration::from_secs(args.timeout),
+        finish: FINISH_LIMIT,
+    };
     let (facts, log) = Session::start(&machine, log, limits, &args.into, args.verbose)?.finish();
     let outcome = facts.outcome();
     report(&outcome, &lock(&log), args.verbose);
@@ -70,7 +90,12 @@ pub fn run(args: &RunArgs, cache: &Cache, kernel: &Kernel, engine: Engine) -> Re
 
 /// Does a guest come up with KVM? `None` if so, else why not.
 pub fn fails_with_kvm(cache: &Cache, kernel: &Kernel) -> Result<Option<String>, String> {
-    let contents = Contents { job: Job::default(), modules: &[], files: &[], own_files: &[] };
+    let contents = Contents {
+        job: Job::default(),
+        modules: &[],
+        files: &[],
+        own_files: &[],
+    };
     let machine = Machine {
         engine: Engine::Kvm,
         mem: 512 << 20,
@@ -84,7 +109,11 @@ pub fn fails_with_kvm(cache: &Cache, kernel: &Kernel) -> Result<Option<String>, 
     };
     let log = GuestLog::create(guest_log::new_path(&cache.logs()?), &[], false)?;
     let limit = Duration::from_secs(TRIAL_SECONDS);
-    let limits = Limits { boot: limit, command: limit, finish: limit };
+    let limits = Limits {
+        boot: limit,
+        command: limit,
+        finish: limit,
+    };
     let nowhere = cache.logs()?;
     let (facts, _) = Session::start(&machine, log, limits, &nowhere, false)?.finish();
     let outcome = facts.outcome();
@@ -98,10 +127,17 @@ fn own_files(args: &RunArgs, cache: &Cache, kernel: &Kernel) -> Result<Vec<PathB
     }
     let module = cache.module(&kernel.release, args.debug_module);
     if !module.exists() {
-        return Err(format!("there is no {}: run `make module`, or use --stock", module.display()));
+        return Err(format!(
+            "there is no {}: run `make module`, or use --stock",
+            module.display()
+        ));
     }
     let ksmctl = cache.program("ksmctl");
-    Ok(if ksmctl.exists() { vec![module, ksmctl] } else { vec![module] })
+    Ok(if ksmctl.exists() {
+        vec![module, ksmctl]
+    } else {
+        vec![module]
+    })
 }
 
 fn how_to_load(args: &RunArgs, cache: &Cache) -> Load {
@@ -109,7 +145,10 @@ fn how_to_load(args: &RunArgs, cache: &Cache) -> Load {
         return Load::No;
     }
     // A ksmctl that knows `load` tells how it is used.
-    let asked = Command::new(cache.program("ksmctl")).args(["load", "--help"]).stdin(Stdio::null()).output();
+    let asked = Command::new(cache.program("ksmctl"))
+        .args(["load", "--help"])
+        .stdin(Stdio::null())
+        .output();
     match asked {
         Ok(output) if output.status.success() && !output.stdout.is_empty() => Load::Ksmctl,
         _ => Load::Insmod,
@@ -130,7 +169,10 @@ fn module_names(args: &RunArgs) -> Vec<String> {
 
 fn kernel_arguments(args: &RunArgs, kernel: &Kernel) -> Vec<String> {
     // A debug kernel's reports are long; elsewhere the guest keeps its memory.
-    let mut all = vec![format!("log_buf_len={}", if kernel.is_debug() { "8M" } else { "1M" })];
+    let mut all = vec![format!(
+        "log_buf_len={}",
+        if kernel.is_debug() { "8M" } else { "1M" }
+    )];
     if !args.kmemleak {
         // It doubles the time to boot.
         all.push("kmemleak=off".to_owned());
@@ -143,13 +185,21 @@ fn kernel_arguments(args: &RunArgs, kernel: &Kernel) -> Vec<String> {
 fn disks(args: &RunArgs, cache: &Cache) -> Result<Vec<Disk>, String> {
     let mut disks = Vec::new();
     for (index, &bytes) in args.disks.iter().enumerate() {
-        disks.push(Disk { file: sparse_file(cache, bytes)?, serial: format!("disk{index}") });
+        disks.push(Disk {
+            file: sparse_file(cache, bytes)?,
+            serial: format!("disk{index}"),
+        });
     }
     if let Some(bytes) = args.swap {
         let file = sparse_file(cache, bytes)?;
-        let header = swap_header(bytes).ok_or_else(|| format!("--swap: {bytes} bytes is no size for a swap disk"))?;
-        file.write_all_at(&header, 0).map_err(|error| format!("cannot write the swap disk: {error}"))?;
-        disks.push(Disk { file, serial: "swap".to_owned() });
+        let header = swap_header(bytes)
+            .ok_or_else(|| format!("--swap: {bytes} bytes is no size for a swap disk"))?;
+        file.write_all_at(&header, 0)
+            .map_err(|error| format!("cannot write the swap disk: {error}"))?;
+        disks.push(Disk {
+            file,
+            serial: "swap".to_owned(),
+        });
     }
     Ok(disks)
 }
@@ -160,7 +210,11 @@ fn sparse_file(cache: &Cache, bytes: u64) -> Result<File, String> {
     let directory = cache.disks()?;
     let failed = |error| cannot("make a disk for the guest in", &directory, &error);
     let mut options = File::options();
-    options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600);
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_TMPFILE)
+        .mode(0o600);
     let file = options.open(&directory).map_err(failed)?;
     file.set_len(bytes).map_err(failed)?;
     Ok(file)
@@ -173,7 +227,10 @@ fn report(outcome: &Outcome, log: &GuestLog, verbose: bool) {
     let lines = log.recent();
     if !verbose && !lines.is_empty() {
         let skipped = lines.len().saturating_sub(LINES_SHOWN);
-        eprintln!("vm: the guest's log{}:", if skipped > 0 { ", its end" } else { "" });
+        eprintln!(
+            "vm: the guest's log{}:",
+            if skipped > 0 { ", its end" } else { "" }
+        );
         for line in &lines[skipped..] {
             eprintln!("guest: {line}");
         }
@@ -181,5 +238,9 @@ fn report(outcome: &Outcome, log: &GuestLog, verbose: bool) {
     for reason in &outcome.reasons {
         eprintln!("vm: {reason}");
     }
-    eprintln!("vm: exit code {}; the guest's whole log is in {}", outcome.code, log.path().display());
+    eprintln!(
+        "vm: exit code {}; the guest's whole log is in {}",
+        outcome.code,
+        log.path().display()
+    );
 }

@@ -79,12 +79,20 @@ pub struct Session {
 
 impl Session {
     /// Starts the machine. What it sends back goes into the directory `into`.
-    pub fn start(machine: &Machine, log: GuestLog, limits: Limits, into: &Path, verbose: bool) -> Result<Session, String> {
+    pub fn start(
+        machine: &Machine,
+        log: GuestLog,
+        limits: Limits,
+        into: &Path,
+        verbose: bool,
+    ) -> Result<Session, String> {
         let guest = machine.start()?;
         let log = Arc::new(Mutex::new(log));
         let (sender, events) = sync_channel(QUEUE);
         let clone = |socket: &std::os::unix::net::UnixStream| {
-            socket.try_clone().map_err(|error| format!("cannot listen to the guest: {error}"))
+            socket
+                .try_clone()
+                .map_err(|error| format!("cannot listen to the guest: {error}"))
         };
         let (console, port) = (clone(&guest.console)?, clone(&guest.port)?);
         let (for_console, log_of_console) = (sender.clone(), Arc::clone(&log));
@@ -122,16 +130,24 @@ impl Session {
             }
         }
         if self.facts.done {
-            self.wait_until(LOG_END_LIMIT, |session| session.log_ended || session.console_closed);
+            self.wait_until(LOG_END_LIMIT, |session| {
+                session.log_ended || session.console_closed
+            });
         }
-        self.tell(&format!("the guest ran for {:.1} s", self.started.elapsed().as_secs_f64()));
+        self.tell(&format!(
+            "the guest ran for {:.1} s",
+            self.started.elapsed().as_secs_f64()
+        ));
         let status = self.guest.end();
         // QEMU is gone, so the console closes: its last bytes are in the log then.
         self.wait_until(Duration::from_secs(2), |session| session.console_closed);
         if !self.facts.done && self.facts.exited.is_none() && !lock(&self.log).began() {
             let said = self.guest.qemu_messages();
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            self.facts.host_failed.get_or_insert(format!("QEMU did not start the guest ({status}): {}", said.trim_end()));
+            self.facts.host_failed.get_or_insert(format!(
+                "QEMU did not start the guest ({status}): {}",
+                said.trim_end()
+            ));
         }
         self.judge_log();
         (self.facts, self.log)
@@ -139,7 +155,9 @@ impl Session {
 
     /// Is there nothing to wait for any more, except the end of the log?
     fn over(&self) -> bool {
-        self.facts.done || self.facts.host_failed.is_some() || (self.port_closed && self.console_closed)
+        self.facts.done
+            || self.facts.host_failed.is_some()
+            || (self.port_closed && self.console_closed)
     }
 
     fn step(&mut self) {
@@ -148,21 +166,28 @@ impl Session {
             Ok(Event::PortClosed(error)) => {
                 self.port_closed = true;
                 // A guest that dies in the middle of a frame has not broken the protocol.
-                if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
+                if let Some(error) =
+                    error.filter(|error| error.kind() == io::ErrorKind::InvalidData)
+                {
                     self.facts.host_failed = Some(error.to_string());
                 }
             }
             Ok(Event::LogEnded) => self.log_ended = true,
             Ok(Event::ConsoleClosed) => self.console_closed = true,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => (self.port_closed, self.console_closed) = (true, true),
+            Err(RecvTimeoutError::Disconnected) => {
+                (self.port_closed, self.console_closed) = (true, true)
+            }
         }
     }
 
     fn take(&mut self, frame: Frame) {
         let result = match frame {
             Frame::Started => {
-                self.tell(&format!("up after {:.1} s", self.started.elapsed().as_secs_f64()));
+                self.tell(&format!(
+                    "up after {:.1} s",
+                    self.started.elapsed().as_secs_f64()
+                ));
                 self.enter(Phase::Command);
                 Ok(())
             }
@@ -172,7 +197,10 @@ impl Session {
                 Ok(())
             }
             Frame::Exited(code) => {
-                self.tell(&format!("the command ended with {code} after {:.1} s", self.phase_began.elapsed().as_secs_f64()));
+                self.tell(&format!(
+                    "the command ended with {code} after {:.1} s",
+                    self.phase_began.elapsed().as_secs_f64()
+                ));
                 self.facts.exited = Some(code);
                 self.enter(Phase::Finish);
                 Ok(())
@@ -215,7 +243,10 @@ impl Session {
         match self.phase {
             Phase::Boot => (self.limits.boot, "the guest did not come up"),
             Phase::Command => (self.limits.command, "the command did not end (--timeout)"),
-            Phase::Finish => (self.limits.finish, "the checks after the command did not end"),
+            Phase::Finish => (
+                self.limits.finish,
+                "the checks after the command did not end",
+            ),
         }
     }
 
@@ -227,7 +258,8 @@ impl Session {
     fn give_up(&mut self) {
         let (limit, what) = self.limit();
         self.facts.timed_out = Some(format!("{what} within {} s", limit.as_secs()));
-        let asked = self.phase == Phase::Command && (&self.guest.port).write_all(&[REQUEST_DUMP]).is_ok();
+        let asked =
+            self.phase == Phase::Command && (&self.guest.port).write_all(&[REQUEST_DUMP]).is_ok();
         let answered = asked && self.wait_for_dump();
         if !answered && !self.over() {
             // Deaf: the NMI makes it panic, with a stack of the CPU that takes it. That panic is ours.
@@ -235,7 +267,9 @@ impl Session {
             let _ = (&self.guest.monitor).write_all(b"nmi\n");
             self.wait_until(NMI_LIMIT, |session| session.console_closed);
         } else {
-            self.wait_until(LOG_END_LIMIT, |session| session.log_ended || session.console_closed);
+            self.wait_until(LOG_END_LIMIT, |session| {
+                session.log_ended || session.console_closed
+            });
         }
     }
 
@@ -261,7 +295,9 @@ impl Session {
 
     fn kvm_broke(&mut self) -> bool {
         let said = self.guest.qemu_messages();
-        let Some(line) = said.lines().find(|line| line.contains(KVM_BROKEN)) else { return false };
+        let Some(line) = said.lines().find(|line| line.contains(KVM_BROKEN)) else {
+            return false;
+        };
         self.facts.host_failed = Some(format!("QEMU says: {line}; run with --accel tcg"));
         self.console_closed = true;
         true
@@ -272,7 +308,8 @@ impl Session {
         log.close();
         self.facts.complaints = log.complaints().to_vec();
         if self.facts.done && !log.began() {
-            let text = "the beginning of the guest's log is lost, so a complaint may be missing".to_owned();
+            let text = "the beginning of the guest's log is lost, so a complaint may be missing"
+                .to_owned();
             self.facts.checks_failed.push(text);
         }
     }
@@ -286,7 +323,8 @@ impl Session {
 
 /// The log, also when a thread died holding it: what it holds is still true.
 pub fn lock(log: &Mutex<GuestLog>) -> MutexGuard<'_, GuestLog> {
-    log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    log.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn read_console(mut console: impl Read, log: &Mutex<GuestLog>, events: &SyncSender<Event>) {
@@ -331,7 +369,9 @@ fn write_out(data: &[u8]) -> Result<(), String> {
     const CODE_OF_SIGPIPE: i32 = 128 + libc::SIGPIPE;
     let mut out = io::stdout().lock();
     match out.write_all(data).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(CODE_OF_SIGPIPE),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            std::process::exit(CODE_OF_SIGPIPE)
+        }
         result => result.map_err(|error| format!("cannot write the command's output: {error}")),
     }
 }

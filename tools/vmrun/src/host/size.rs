@@ -16,7 +16,10 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err(bad()),
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
-    number.checked_mul(1 << shift).filter(|&bytes| bytes > 0).ok_or_else(bad)
+    number
+        .checked_mul(1 << shift)
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -33,7 +36,16 @@ mod tests {
 
     #[test]
     fn nonsense() {
-        for text in ["", "M", "-1M", "1.5G", "12X", "0", "99999999999999999999", "99999999T"] {
+        for text in [
+            "",
+            "M",
+            "-1M",
+            "1.5G",
+            "12X",
+            "0",
+            "99999999999999999999",
+            "99999999T",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
