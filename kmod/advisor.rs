@@ -57,18 +57,18 @@ impl Advisor {
         let cpu_percent = self.cpu_percent(cpu_ns, scan_time);
 
         // How far from the wanted time, and how scans change from one to the next, smoothed.
-        let factor = (limits.target_scan_time.wrapping_mul(100) / scan_time).max(1);
+        let factor = percent(limits.target_scan_time, scan_time);
         let last_scan_time = if self.scan_time == 0 {
             scan_time
         } else {
             self.scan_time
         };
-        let change = (scan_time.wrapping_mul(100) / last_scan_time).max(1);
+        let change = percent(scan_time, last_scan_time);
         let change = moving_average(self.change, change);
         let wanted = (batch * 100 / factor).wrapping_mul(change) / 100;
 
         // What the CPU limits make of it.
-        let pages_per_percent = (batch / cpu_percent).max(1);
+        let pages_per_percent = batch.checked_div(cpu_percent).unwrap_or(0).max(1);
         let pages = wanted
             .min(pages_per_percent.wrapping_mul(u64::from(limits.max_cpu)))
             .max(pages_per_percent * MIN_CPU)
@@ -86,9 +86,17 @@ impl Advisor {
     /// Per cent of one CPU used by a scan of `scan_time` seconds that ended at `cpu_ns`; at least 1.
     fn cpu_percent(&self, cpu_ns: u64, scan_time: u64) -> u64 {
         let used_ms = cpu_ns.wrapping_sub(self.cpu_time) / 1_000_000;
-        let percent = used_ms.wrapping_mul(100) / scan_time.wrapping_mul(1000);
+        let percent = used_ms
+            .wrapping_mul(100)
+            .checked_div(scan_time.wrapping_mul(1000))
+            .unwrap_or(0);
         u64::from(percent as u32).max(1)
     }
+}
+
+/// `part` of `whole` in per cent, at least 1. No division by zero, which the kernel would not survive.
+fn percent(part: u64, whole: u64) -> u64 {
+    part.wrapping_mul(100).checked_div(whole).unwrap_or(0).max(1)
 }
 
 /// Exponentially weighted: `newest` counts for [`NEWEST_WEIGHT`] per cent.

@@ -95,8 +95,7 @@ impl Config {
 
     /// Would [`Config::set_pages_to_scan`] do as asked, or is `pages` what is set anyway?
     pub(crate) fn accepts_pages_to_scan(&self, pages: u32) -> bool {
-        self.advisor_mode.load(Relaxed) == ADVISOR_NONE
-            || self.pages_to_scan.load(Relaxed) == pages
+        self.advisor_mode.load(Relaxed) == ADVISOR_NONE || self.pages_to_scan.load(Relaxed) == pages
     }
 
     /// The sleep between two batches in milliseconds, rounded up: a short sleep is not told as none, so writing back

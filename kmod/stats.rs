@@ -11,7 +11,10 @@ use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 /// Relaxed: a counter orders nothing but itself.
 pub(crate) struct Counter(AtomicI64);
 
-#[allow(dead_code, reason = "one set of helpers for all counters; not each is used everywhere")]
+#[allow(
+    dead_code,
+    reason = "one set of helpers for all counters; not each is used everywhere"
+)]
 impl Counter {
     const fn new() -> Self {
         Self(AtomicI64::new(0))

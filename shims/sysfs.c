@@ -26,11 +26,6 @@ static ssize_t file_store(struct kobject *kobj, struct kobj_attribute *file, con
 	return swapksm_sysfs_store(file - files, buf, len);
 }
 
-struct kobject *swapksm_mm_kobj(void)
-{
-	return mm_kobj;
-}
-
 void swapksm_sysfs_declare(unsigned int id, const char *name, umode_t mode)
 {
 	files[id].attr.name = name;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * /sys/kernel/mm and the directory ksm in it: the in-tree one and ours.
+ * The directory /sys/kernel/mm/ksm: the in-tree one and ours.
  *
  * Which files ours has is declared by Rust, one call per file, before it is created.
  */
@@ -9,13 +9,8 @@
 
 #include <linux/types.h>
 
-struct kobject;
-
 /* Most files our directory can have. */
 #define SWAPKSM_SYSFS_MAX_FILES 64
-
-/* The object behind /sys/kernel/mm, which lives as long as the kernel. */
-struct kobject *swapksm_mm_kobj(void);
 
 /*
  * File number @id, below SWAPKSM_SYSFS_MAX_FILES, is called @name and has the permissions @mode. Files are numbered

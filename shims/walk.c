@@ -4,6 +4,7 @@
  */
 #include <linux/ksm.h>
 #include <linux/fs.h>
+#include <linux/swap.h>
 #include <linux/leafops.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
@@ -53,7 +54,7 @@ static unsigned long collect_huge(struct collect *collect, struct vm_area_struct
 	return addr;
 }
 
-static unsigned long collect_ptes(struct collect *collect, struct vm_area_struct *vma, const pte_t *pte,
+static unsigned long collect_ptes(struct collect *collect, struct vm_area_struct *vma, pte_t *pte,
 				  unsigned long addr, unsigned long end)
 {
 	for (; addr < end && collect->found->count < collect->max; addr += PAGE_SIZE, pte++) {

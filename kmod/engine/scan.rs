@@ -149,7 +149,7 @@ fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
 
 fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     if let Pass::Running { start_ns } = core::mem::replace(&mut engine.cursor.pass, Pass::None) {
-        advisor.end(thread::now_ns() - start_ns);
+        advisor.end(thread::now_ns().saturating_sub(start_ns));
         STATS.full_scans.inc();
     }
 }
@@ -256,7 +256,9 @@ fn drop_stale(engine: &mut Engine, chunk: Live<Chunk>, stale: &Slots) {
     let mut at = 0;
     while let Some(slot) = stale.next(at) {
         at = slot + 1;
-        match chunk.state.lock().state(slot) {
+        // A match would keep the lock to its end.
+        let state = chunk.state.lock().state(slot);
+        match state {
             State::Free => continue,
             State::Stable => {
                 reap::suspect(chunk, slot);

@@ -140,8 +140,7 @@ fn info(arg: usize) -> Result {
 /// the last address; otherwise see [`Area::add`].
 fn register(area: &Area, mm: &MmWithUser, arg: usize) -> Result {
     let memory = MemoryRegion::from_bytes(&read::<MEMORY_REGION_SIZE>(arg)?).map_err(|_| EINVAL)?;
-    let region =
-        Region::new(memory.addr, memory.npages, PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+    let region = Region::new(memory.addr, memory.npages, PAGE_SIZE as u64).map_err(|_| EINVAL)?;
     area.add(mm, region)
 }
 

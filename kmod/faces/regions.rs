@@ -76,7 +76,9 @@ pub(crate) fn adding(regions: &[Region], new: Region) -> Change {
     let touched = regions.get(at..after).unwrap_or(&[]);
     // INVARIANT: the smallest start and the largest end of regions, each of which holds the invariants.
     let region = Region {
-        start: touched.first().map_or(new.start, |r| r.start.min(new.start)),
+        start: touched
+            .first()
+            .map_or(new.start, |r| r.start.min(new.start)),
         end: touched.last().map_or(new.end, |r| r.end.max(new.end)),
     };
     Change {

@@ -60,11 +60,9 @@ macro_rules! line {
 
 static FILES: &[File] = &[
     // The scanner.
-    setting(
-        c"run",
-        line!(CONFIG.run.load(Relaxed)),
-        |text| engine::set_run(parse_u32(text).map_err(|_| EINVAL)?),
-    ),
+    setting(c"run", line!(CONFIG.run.load(Relaxed)), |text| {
+        engine::set_run(parse_u32(text).map_err(|_| EINVAL)?)
+    }),
     setting(
         c"pages_to_scan",
         line!(CONFIG.pages_to_scan.load(Relaxed)),
@@ -182,7 +180,10 @@ static FILES: &[File] = &[
     read_only(c"sharers_swapped", line!(STATS.sharers_swapped.get())),
     read_only(c"swapin_shared", line!(STATS.swapin_shared.get())),
     read_only(c"swapin_copied", line!(STATS.swapin_copied.get())),
-    read_only(c"swapin_miss_unknown", line!(STATS.swapin_miss_unknown.get())),
+    read_only(
+        c"swapin_miss_unknown",
+        line!(STATS.swapin_miss_unknown.get()),
+    ),
     read_only(c"swapin_miss_large", line!(STATS.swapin_miss_large.get())),
     read_only(c"swapin_miss_reused", line!(STATS.swapin_miss_reused.get())),
     read_only(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! /sys/kernel/mm and the directory ksm in it (`shims/sysfs.h`).
+//! The directory /sys/kernel/mm/ksm: the in-tree one and ours (`shims/sysfs.h`).
 
 use core::slice;
 
@@ -16,12 +16,6 @@ use crate::faces;
 
 /// Most files the directory can have.
 pub(crate) const MAX_FILES: usize = bindings::SWAPKSM_SYSFS_MAX_FILES as usize;
-
-/// The object behind /sys/kernel/mm.
-pub(crate) fn mm_kobj() -> *mut bindings::kobject {
-    // SAFETY: Reads a pointer that was set at boot and does not change.
-    unsafe { bindings::swapksm_mm_kobj() }
-}
 
 /// Creates our directory with `files`, each a name and its permissions; a file's index is its number.
 ///

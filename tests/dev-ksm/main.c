@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * dev_ksm_test [PART OF A NAME]: tests of /dev/ksm, to be run as root where swapksm is loaded.
+ * dev_ksm_test --hold: opens everything, says "held", waits until /dev/ksm is gone, checks what its files do then. The
+ * helper of unload_test.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,10 +39,15 @@ static const struct test tests[] = {
 	TEST(races_of_threads),
 	TEST(registered_memory_is_merged),
 	TEST(remove_and_close_unmerge),
+	TEST(max_kernel_pages_limits_merging),
+	TEST(settings_that_need_an_empty_engine),
+	TEST(sleep_has_two_views),
+	TEST(bad_values_of_our_own_files),
+	TEST(sync_waits_for_deferred_work),
 };
 
 /* The settings that tests change, put back at the end whatever happened. */
-static const char *const knobs[] = { "advisor_mode", "pages_to_scan", "sleep", "run" };
+static const char *const knobs[] = { "advisor_mode", "pages_to_scan", "sleep", "max_kernel_pages", "run" };
 #define KNOBS (sizeof(knobs) / sizeof(knobs[0]))
 
 int main(int argc, char **argv)
@@ -52,6 +59,8 @@ int main(int argc, char **argv)
 	page_size = sysconf(_SC_PAGESIZE);
 	if (argc == 3 && !strcmp(argv[1], "--after-exec"))
 		return after_exec(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "--hold"))
+		return hold();
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
 		fprintf(stderr, "usage: dev_ksm_test [PART OF A NAME]\n");
 		return 2;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -168,11 +169,43 @@ void test_open_files_pin_the_module(void)
 	CHECK_EQUAL(module_references(), before);
 }
 
+int hold(void)
+{
+	int device = open_device(), area = new_area(), tries;
+	struct ksm_kthread_info info = { .flags = ksm_control_flags_run };
+
+	memory = new_memory(4, 1);
+	CHECK(register_pages(area, memory, 4) == 0);
+	printf("held\n");
+	fflush(stdout);
+	for (tries = 0; !access("/dev/ksm", F_OK); tries++) {
+		CHECK(tries < 600);
+		usleep(100000);
+	}
+	CHECK_ERRNO(ioctl(device, KSM_GET_API_VERSION), ENODEV);
+	CHECK_ERRNO(ioctl(device, KSM_CREATE_SHARED_MEMORY_AREA), ENODEV);
+	CHECK_ERRNO(ioctl(device, KSM_START_STOP_KTHREAD, &info), ENODEV);
+	CHECK_ERRNO(ioctl(device, KSM_GET_INFO_KTHREAD, &info), ENODEV);
+	CHECK_ERRNO(ioctl(device, _IO(KSMIO, 0x7F)), ENOTTY);
+	CHECK_ERRNO(register_pages(area, memory, 4), ENODEV);
+	CHECK_ERRNO(ioctl(area, KSM_REMOVE_MEMORY_REGION), ENODEV);
+	CHECK_EQUAL(mergeable_pages(memory, 4), 4);
+	printf("refused\n");
+	fflush(stdout);
+	/* Until the script has seen that the module is pinned. */
+	CHECK(getchar() == '\n');
+	CHECK(close(device) == 0);
+	CHECK(close(area) == 0);
+	CHECK_EQUAL(mergeable_pages(memory, 4), 0);
+	CHECK(memory_is(memory, 4, 1));
+	return 0;
+}
+
 #define RACE_PAGES 64
 #define RACE_SECONDS 3
 
 static int raced_area;
-static volatile bool race_over;
+static atomic_bool race_over;
 
 static void *race_register(void *unused)
 {

@@ -33,8 +33,18 @@ void test_races_of_threads(void);
 /* The two ends of exec: what test_exec_ends_the_area() starts. The exit code of the program. */
 int after_exec(int area);
 
+/* Opens the device and an area and uses them after the module has handed back. The exit code of the program. */
+int hold(void);
+
 /* One engine behind both doors: test_merging.c */
 void test_registered_memory_is_merged(void);
 void test_remove_and_close_unmerge(void);
+
+/* The files of sysfs that only swapksm has, or that need the engine: test_knobs.c */
+void test_max_kernel_pages_limits_merging(void);
+void test_settings_that_need_an_empty_engine(void);
+void test_sleep_has_two_views(void);
+void test_bad_values_of_our_own_files(void);
+void test_sync_waits_for_deferred_work(void);
 
 #endif

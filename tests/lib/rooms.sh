@@ -49,27 +49,69 @@ run_room() {
 	done
 }
 
+# wanted_suite NAME: whether --only asks for any test of a program
+wanted_suite() {
+	wanted "$1" || wanted "$1/" || [ "${only%%/*}" = "$1" ]
+}
+
+# program_ended NAME RC: what remains to be told after a program's results
+program_ended() {
+	if [ ${#FAILED_HERE[@]} -gt 0 ] || [ "$2" != 0 ]; then
+		[ ${#FAILED_HERE[@]} -gt 0 ] || result fail "$1" "$(explain_end "$1" "$2")"
+		show_log "$1"
+	elif [ ${#ANSWERED[@]} = 0 ]; then
+		result fail "$1" "it told no result"
+	fi
+}
+
 # run_program NAME VM-OPTION… FILE… -- COMMAND…: another program that speaks KTAP
 run_program() {
 	local name=$1 rc=0
 	shift
-	wanted "$name/" || wanted "$name" || return 0
+	wanted_suite "$name" || return 0
 	say "$name …"
-	FAILED_HERE=()
+	FAILED_HERE=() PREFIX=$name/
 	vm_ktap "$name" --timeout 600 "$@" || rc=$?
-	if [ ${#FAILED_HERE[@]} -gt 0 ] || [ "$rc" != 0 ]; then
-		[ ${#FAILED_HERE[@]} -gt 0 ] || result fail "$name" "$(explain_end "$name" "$rc")"
-		tail -n 60 "$LAST_LOG" | sed 's/^/       | /'
-	fi
+	PREFIX=
+	program_ended "$name" "$rc"
+}
+
+# run_on_host NAME COMMAND…: a program that speaks KTAP and starts virtual machines itself
+run_on_host() {
+	local name=$1 rc=0
+	shift
+	wanted_suite "$name" || return 0
+	say "$name …"
+	FAILED_HERE=() PREFIX=$name/
+	read_ktap "$name" "$@" || rc=$?
+	PREFIX=
+	program_ended "$name" "$rc"
+}
+
+# What the machines run is built once, so that an edit in the meantime does not change what is tested.
+build_for_vm() {
+	[ "${SWAPKSM_NO_BUILD:-}" != 1 ] || return 0
+	make -C "$REPO" tools >&2 || die "the tools do not build (see above), so no virtual machine can be started" "mend it, or set SWAPKSM_NO_BUILD=1 to run what was built before"
+	[ -n "$stock" ] || make -C "$REPO" "$([ -n "$release" ] && echo module || echo module-debug)" KERNEL="$kernel" >&2 ||
+		die "swapksm.ko does not build (see above), so there is nothing to test" "mend it, or test the stock kernel with --stock"
+	export SWAPKSM_NO_BUILD=1
+}
+
+# /dev/ksm: its calls, the example programs, and handing back while it is open
+dev_ksm_tests() {
+	run_program dev-ksm "$C_TESTS/dev_ksm_test" -- ./dev_ksm_test
+	run_program examples "$C_TESTS"/{ksm_thread,ksm_ram} tests/examples/examples_test -- ./examples_test
+	run_program dev-ksm-unload --no-load "$C_TESTS/dev_ksm_test" tests/dev-ksm/unload_test -- ./unload_test
 }
 
 vm_tests() {
 	local room
+	build_for_vm
 	for room in plain swap-disk swap-zram numa; do
 		run_room "$room"
 	done
 	[ -n "$stock" ] || run_room takeover
-	[ -n "$stock" ] || [ ! -x "$C_TESTS/dev_ksm_test" ] ||
-		run_program dev-ksm "$C_TESTS"/{dev_ksm_test,ksm_thread,ksm_ram} -- ./dev_ksm_test
+	[ -n "$stock" ] || [ ! -x "$C_TESTS/dev_ksm_test" ] || dev_ksm_tests
 	sysfs_tests
+	run_on_host vm-runner tests/vm-runner/run ${kernel:+--kernel "$kernel"}
 }

@@ -4,35 +4,44 @@
 # How tools/vm run ends when it is not the command's own end.
 VM_TIMEOUT=124 VM_COMPLAINT=126 VM_DIED=127
 
-# vm_ktap ROOM VM-OPTION… FILE… -- COMMAND…: runs it; results are counted as they come. Sets ANSWERED to the names that
-# got a result. Returns the runner's code.
-vm_ktap() {
-	local room=$1 log out rc=0 line remarks='' options=()
+# What stands before every name in the output of a program.
+PREFIX=
+
+# read_ktap NAME COMMAND…: runs a command that speaks KTAP; results are counted as they come. Sets ANSWERED to the names
+# that got a result and LAST_LOG to where its standard error went. Returns the command's code.
+read_ktap() {
+	local out rc=0 line remarks=''
+	out=$(mktemp -u "$RESULTS/$1-XXXX")
+	LAST_LOG=$out.log
 	shift
-	log=$(mktemp -u "$RESULTS/$room-XXXX")
-	out=$log.ktap log=$log.log
+	ANSWERED=()
+	mkfifo "$out.pipe"
+	"$@" >"$out.pipe" 2>"$LAST_LOG" </dev/null &
+	CHILD=$!
+	while IFS= read -r line; do
+		printf '%s\n' "$line" >>"$out.ktap"
+		ktap_line "$line"
+	done <"$out.pipe"
+	wait "$CHILD" || rc=$?
+	CHILD=
+	rm -f "$out.pipe"
+	return "$rc"
+}
+
+# vm_ktap NAME VM-OPTION… FILE… -- COMMAND…: the same for a command in a virtual machine
+vm_ktap() {
+	local name=$1 options=()
+	shift
 	[ -z "$kernel" ] || options+=(--kernel "$kernel")
 	if [ -n "$stock" ]; then
 		options+=(--stock)
 	elif [ -z "$release" ]; then
 		options+=(--debug-module)
 	fi
-	ANSWERED=()
-	mkfifo "$out.pipe"
-	tools/vm run "${options[@]}" "$@" >"$out.pipe" 2>"$log" </dev/null &
-	CHILD=$!
-	while IFS= read -r line; do
-		printf '%s\n' "$line" >>"$out"
-		ktap_line "$line" "$log"
-	done <"$out.pipe"
-	wait "$CHILD" || rc=$?
-	CHILD=
-	rm -f "$out.pipe"
-	LAST_LOG=$log
-	return "$rc"
+	read_ktap "$name" tools/vm run "${options[@]}" "$@"
 }
 
-# ktap_line LINE LOG: a line of the protocol; remarks are held back until their result is known
+# ktap_line LINE: a line of the protocol; remarks are held back until their result is known
 ktap_line() {
 	local name why
 	case $1 in
@@ -41,14 +50,14 @@ ktap_line() {
 	"ok "*)
 		name=${1#ok * } why=${1#*# SKIP }
 		name=${name%% #*}
-		name=${name#- }
+		name=$PREFIX${name#- }
 		ANSWERED+=("$name")
 		[ "$why" = "$1" ] && result ok "$name" || result skip "$name" "$why"
 		remarks=
 		;;
 	"not ok "*)
 		name=${1#not ok * }
-		name=${name#- }
+		name=$PREFIX${name#- }
 		ANSWERED+=("$name")
 		result fail "$name"
 		printf '%s' "$remarks"
@@ -61,6 +70,7 @@ ktap_line() {
 # explain_end ROOM RC: what an end means that is not the command's own
 explain_end() {
 	case $2 in
+	0) printf 'it ended without a result' ;;
 	"$VM_TIMEOUT") printf 'the virtual machine was stopped: out of time' ;;
 	"$VM_COMPLAINT") printf 'the guest kernel complained or the check at the end failed' ;;
 	"$VM_DIED") printf 'the guest died' ;;

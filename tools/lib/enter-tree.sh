@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Second half of in_tree, already in a mount namespace of its own: mounts what the tree needs and enters it.
+# enter-tree.sh TREE CACHE REPO COMMAND…
 set -eu
-here=$PWD
+here=$PWD TREE=$1 CACHE=$2 REPO=$3
+shift 3
 mount -t proc proc "$TREE/proc"
 mount --rbind /dev "$TREE/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$TREE/tmp"

@@ -46,6 +46,7 @@ build_module() {
 		"$out/obj/swapksm.ko" "$out/swapksm.ko.part" >&2 ||
 		die "the module cannot be linked for $krel (klp-link says why above)" "a symbol this kernel lacks needs a shim for it"
 	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
+	case $krel in debug-*) mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko" ;; esac
 	flock -u 7
 	say "$out/swapksm.ko"
 }

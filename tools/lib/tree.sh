@@ -16,12 +16,12 @@ host_is_tree() {
 in_tree() {
 	export CARGO_HOME=$CACHE/cargo
 	if host_is_tree; then
-		"$@"
+		# Debian's compilers, whatever else is installed: the kernel was built by these.
+		env -u RUSTUP_HOME -u RUSTUP_TOOLCHAIN PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 		return
 	fi
 	[ "$(id -u)" = 0 ] || die "the build tree is a chroot, which needs root" "run it again as root, for instance with sudo"
-	TREE=$TREE CACHE=$CACHE REPO=$REPO unshare --mount --propagation private \
-		bash "$REPO/tools/lib/enter-tree.sh" "$@"
+	unshare --mount --propagation private bash "$REPO/tools/lib/enter-tree.sh" "$TREE" "$CACHE" "$REPO" "$@"
 }
 
 # missing_packages PACKAGE…: those the tree does not have installed

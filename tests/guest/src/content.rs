@@ -3,6 +3,7 @@
 //! A page is named by a 64-bit seed; pages of equal seed are identical. Seed 0 is the zero page.
 
 use crate::case::{fail, Outcome};
+use crate::sabotage::{self, Sabotage};
 use crate::sys::PAGE;
 
 const WORDS: usize = PAGE / 8;
@@ -21,9 +22,11 @@ fn word(seed: u64, index: usize) -> u64 {
 /// # Safety
 /// `page` must be a mapped, writable page.
 pub unsafe fn write(page: *mut u64, seed: u64) {
+    let seed = if sabotage::is(Sabotage::OneContent) { 1 } else { seed };
     for index in 0..WORDS {
+        let wrong = index == WORDS - 1 && sabotage::is(Sabotage::WrongContent);
         // SAFETY: inside the page by the caller's promise.
-        unsafe { page.add(index).write_volatile(word(seed, index)) };
+        unsafe { page.add(index).write_volatile(word(seed, index) ^ u64::from(wrong)) };
     }
 }
 

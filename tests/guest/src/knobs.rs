@@ -13,37 +13,45 @@ const VALUES: &[&str] = &[
     "18446744073709551616", "99999999999999999999999", "none", "scan-time", "none\n", "[none]", "SCAN-TIME",
 ];
 
-/// Prints `name mode default` and then one line per value: the error, or what the file shows then.
-/// Counters change by themselves, so their value is not printed.
+/// Prints every file's mode and, as it is after boot, its content if it is a knob; then for every knob and value
+/// the error, or what the file shows then. Counters change by themselves, so their content is not printed.
 pub fn print() -> Outcome {
     let ksm = Ksm;
-    ksm.reset()?;
-    let saved = ksm.save()?;
     let mut names: Vec<String> = Vec::new();
     for entry in fs::read_dir(DIRECTORY).context(DIRECTORY)? {
         names.push(entry.context(DIRECTORY)?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
     for name in &names {
-        describe(&ksm, name)?;
+        let mode = mode(name)?;
+        println!("{name}\tmode {mode:04o}");
+        if mode & 0o222 != 0 {
+            println!("{name}\tat first '{}'", ksm.text(name)?);
+        }
+    }
+    ksm.reset()?;
+    let saved = ksm.save()?;
+    for name in &names {
+        answers(&ksm, name)?;
         ksm.restore(&saved)?;
     }
     Ok(())
 }
 
-/// Prints one file.
-fn describe(ksm: &Ksm, name: &str) -> Outcome {
+/// Permission bits of a file.
+fn mode(name: &str) -> Outcome<u32> {
     let path = format!("{DIRECTORY}/{name}");
-    let mode = fs::metadata(&path).context(&path)?.permissions().mode() & 0o7777;
-    println!("{name}\tmode {mode:04o}");
-    if mode & 0o222 == 0 {
-        // Root may open a file without the write bits, the store is refused below.
-        println!("{name}\t'1' -> {}", errno(&ksm.try_set(name, "1")));
+    Ok(fs::metadata(&path).context(&path)?.permissions().mode() & 0o7777)
+}
+
+/// Prints what one file answers.
+fn answers(ksm: &Ksm, name: &str) -> Outcome {
+    if mode(name)? & 0o222 == 0 {
+        // Root may open a file without the write bits, the store is refused then.
+        println!("{name}\t\"1\" -> {}", errno(&ksm.try_set(name, "1")));
         return Ok(());
     }
-    println!("{name}\tshows '{}'", ksm.text(name)?);
     for value in VALUES {
-        // The shell's way to write an empty value never reaches the kernel; neither does ours.
         let result = ksm.try_set(name, value);
         println!("{name}\t{value:?} -> {} '{}'", errno(&result), ksm.text(name)?);
         ksm.set("advisor_mode", "none")?;

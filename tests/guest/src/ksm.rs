@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::case::{fail, skip, Context, Outcome};
+use crate::case::{fail, Context, Outcome};
+use crate::sabotage::{self, Sabotage};
+use crate::sys::is_errno;
 use crate::wait;
 
 /// Where the files are.
@@ -46,14 +48,6 @@ impl Ksm {
         self.path(file).exists()
     }
 
-    /// Skips the case unless this KSM has `file`.
-    pub fn need(&self, file: &str) -> Outcome {
-        if self.has(file) {
-            return Ok(());
-        }
-        skip(format!("this KSM has no file {file}"))
-    }
-
     /// Text of `file` without the newline.
     pub fn text(&self, file: &str) -> Outcome<String> {
         let path = self.path(file);
@@ -75,7 +69,27 @@ impl Ksm {
     /// Writes `value`, which must be accepted.
     pub fn set(&self, file: &str, value: impl ToString) -> Outcome {
         let value = value.to_string();
+        let wrong = match (file, value.as_str()) {
+            ("run", "0") => Sabotage::NoStop,
+            ("run", "1") => Sabotage::NoMerge,
+            ("run", _) => Sabotage::NoUnmerge,
+            _ => Sabotage::NoKnob,
+        };
+        if sabotage::is(wrong) {
+            return Ok(());
+        }
         self.try_set(file, &value).context(format!("writing '{value}' to {file}"))
+    }
+
+    /// Writes `value`; waits while pages in the swap cache keep the knob from being changed.
+    fn set_when_free(&self, file: &str, value: &str) -> Outcome {
+        let mut result = Ok(());
+        wait::until(&format!("{file} can be set to {value}"), || {
+            result = self.try_set(file, value);
+            let busy = matches!(&result, Err(error) if is_errno(error, libc::EBUSY));
+            Ok((!busy, "EBUSY"))
+        })?;
+        result.context(format!("writing '{value}' to {file}"))
     }
 
     /// Starts the scanner.
@@ -131,21 +145,21 @@ impl Ksm {
 
     /// Unmerges everything and sets every knob to what cases start from.
     pub fn reset(&self) -> Outcome {
-        self.set("run", 2)?;
+        self.set_when_free("run", "2")?;
         for (file, value) in BASELINE.iter().filter(|(file, _)| self.has(file)) {
-            self.set(file, value)?;
+            self.set_when_free(file, value)?;
         }
         Ok(())
     }
 
     /// Puts every knob back to what it was.
     pub fn restore(&self, saved: &Saved) -> Outcome {
-        self.set("run", 2)?;
-        self.set("advisor_mode", "none")?;
+        self.set_when_free("run", "2")?;
+        self.set_when_free("advisor_mode", "none")?;
         for (file, value) in &saved.0 {
             let by_advisor = *file == "pages_to_scan" && self.text("advisor_mode")? != "[none] scan-time";
             if !by_advisor {
-                self.set(file, value)?;
+                self.set_when_free(file, value)?;
             }
         }
         Ok(())

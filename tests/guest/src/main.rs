@@ -17,6 +17,7 @@ mod pipe;
 mod procfs;
 mod region;
 mod runner;
+mod sabotage;
 mod sharer;
 mod sys;
 mod wait;
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand};
 
 use case::{Bench, Case};
 use ksm::Ksm;
+use sabotage::Sabotage;
 
 #[derive(Parser)]
 #[command(about = "Behaviour tests of samepage merging; root only, meant for a virtual machine")]
@@ -50,6 +52,9 @@ enum Command {
         /// Seconds a stress case goes on.
         #[arg(long, default_value_t = 30)]
         stress_seconds: u64,
+        /// Do a step wrong that the cases rely on: they must fail.
+        #[arg(long, value_enum, default_value = "none", hide = true)]
+        sabotage: Sabotage,
     },
     /// Print what every file of /sys/kernel/mm/ksm does with a fixed list of values.
     SysfsCompare,
@@ -71,7 +76,8 @@ fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     match Arguments::parse().command {
         Command::List => list(),
-        Command::Run { names, seed, stress_seconds } => {
+        Command::Run { names, seed, stress_seconds, sabotage } => {
+            sabotage::choose(sabotage);
             run(&names, &Bench { ksm: Ksm, seed, stress_seconds })
         }
         Command::SysfsCompare => finish(knobs::print().map(|()| true)),

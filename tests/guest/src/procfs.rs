@@ -22,11 +22,6 @@ pub fn vmstat(key: &str) -> Outcome<i64> {
     field("/proc/vmstat", key)
 }
 
-/// Kilobytes of a field of `/proc/meminfo`.
-pub fn meminfo(key: &str) -> Outcome<i64> {
-    field("/proc/meminfo", key)
-}
-
 /// Number of `/proc/PID/ksm_stat`.
 pub fn ksm_stat(pid: i32, key: &str) -> Outcome<i64> {
     field(&format!("/proc/{pid}/ksm_stat"), key)

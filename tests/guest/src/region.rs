@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::case::{Context, Outcome};
 use crate::content;
 use crate::pagemap::{self, Entry};
+use crate::sabotage::{self, Sabotage};
 use crate::sys::{self, HUGE, PAGE};
 
 /// `MADV_SOFT_OFFLINE`, which libc may lack.
@@ -101,6 +102,9 @@ impl Region {
     /// Changes one byte.
     pub fn poke(&self, index: usize, offset: usize, value: u8) {
         assert!(offset < PAGE);
+        if sabotage::is(Sabotage::NoPoke) {
+            return;
+        }
         // SAFETY: the page is in our own mapping.
         unsafe { self.page(index).cast::<u8>().add(offset).write_volatile(value) }
     }
@@ -114,6 +118,9 @@ impl Region {
 
     /// `madvise` on some pages.
     pub fn advise_pages(&self, pages: Range<usize>, advice: i32) -> io::Result<()> {
+        if advice == libc::MADV_UNMERGEABLE && sabotage::is(Sabotage::NoUnmerge) {
+            return Ok(());
+        }
         sys::madvise(self.addr + pages.start * PAGE, pages.len() * PAGE, advice)
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::case::{fail, Bench, Case, Context, Outcome};
 use crate::ktap::Report;
 use crate::pipe::{self, Message};
+use crate::sabotage::{self, Sabotage};
 use crate::sys;
 
 /// Runs `cases` and reports; true when none failed.
@@ -65,6 +66,9 @@ fn isolated(bench: &Bench, case: &Case) -> Outcome {
 
 /// Runs the case, a panic is a failure.
 fn caught(bench: &Bench, case: &Case) -> Outcome {
+    if sabotage::is(Sabotage::MergeAny) {
+        crate::cases::merge_any()?;
+    }
     match panic::catch_unwind(AssertUnwindSafe(|| (case.run)(bench))) {
         Ok(outcome) => outcome,
         Err(_) => fail("the test panicked, its message is on stderr"),

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::case::{fail, Outcome};
+use crate::sabotage;
 
 /// Longest wait for anything the scanner has to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The same when it is not to be done: see [`crate::sabotage`].
+const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two looks.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -14,14 +17,15 @@ pub fn until<S: std::fmt::Debug>(
     what: &str,
     mut done: impl FnMut() -> Outcome<(bool, S)>,
 ) -> Outcome {
-    let deadline = Instant::now() + PATIENCE;
+    let patience = if sabotage::active() { LITTLE_PATIENCE } else { PATIENCE };
+    let deadline = Instant::now() + patience;
     loop {
         let (reached, state) = done()?;
         if reached {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return fail(format!("{what}: not reached in {PATIENCE:?}, last seen {state:?}"));
+            return fail(format!("{what}: not reached in {patience:?}, last seen {state:?}"));
         }
         std::thread::sleep(INTERVAL);
     }

@@ -11,11 +11,26 @@ fn bytes(words: &[u32], longs: &[u64]) -> [u8; 24] {
 
 #[test]
 fn the_numbers_are_those_of_2009() {
-    assert_eq!(DeviceRequest::decode(0x0000_AB00), Some(DeviceRequest::ApiVersion));
-    assert_eq!(DeviceRequest::decode(0x0000_AB01), Some(DeviceRequest::CreateArea));
-    assert_eq!(DeviceRequest::decode(0x4018_AB02), Some(DeviceRequest::StartStop));
-    assert_eq!(DeviceRequest::decode(0x4018_AB03), Some(DeviceRequest::Info));
-    assert_eq!(AreaRequest::decode(0x4018_AB20), Some(AreaRequest::Register));
+    assert_eq!(
+        DeviceRequest::decode(0x0000_AB00),
+        Some(DeviceRequest::ApiVersion)
+    );
+    assert_eq!(
+        DeviceRequest::decode(0x0000_AB01),
+        Some(DeviceRequest::CreateArea)
+    );
+    assert_eq!(
+        DeviceRequest::decode(0x4018_AB02),
+        Some(DeviceRequest::StartStop)
+    );
+    assert_eq!(
+        DeviceRequest::decode(0x4018_AB03),
+        Some(DeviceRequest::Info)
+    );
+    assert_eq!(
+        AreaRequest::decode(0x4018_AB20),
+        Some(AreaRequest::Register)
+    );
     assert_eq!(AreaRequest::decode(0x0000_AB21), Some(AreaRequest::Remove));
 }
 

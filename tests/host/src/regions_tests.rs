@@ -46,7 +46,14 @@ fn neighbours_and_overlaps_become_one() {
         (region(0, 100), 0, 3, region(0, 100)),
     ];
     for (new, at, replaced, region) in cases {
-        assert_eq!(adding(&regions, new), Change { at, replaced, region });
+        assert_eq!(
+            adding(&regions, new),
+            Change {
+                at,
+                replaced,
+                region
+            }
+        );
     }
 }
 

@@ -1,1 +1,74 @@
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ksmctl` gives samepage merging to the module swapksm, gives it back to the kernel, and tells how it is doing.
+
+mod failure;
+mod files;
+mod kmsg;
+mod knobs;
+mod load;
+mod machine;
+mod module_file;
+mod openers;
+mod processes;
+mod refusal;
+mod run;
+mod signals;
+mod status;
+mod system;
+#[cfg(test)]
+mod tests;
+mod transition;
+mod unload;
+mod unmerge;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use machine::Machine;
+
+/// Loads and unloads swapksm, samepage merging that takes over from the kernel's own.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// A directory that holds another machine's /sys, /proc and /dev (for tests)
+    #[arg(long, hide = true, default_value = "/", global = true)]
+    root: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take samepage merging over from the kernel, with its settings
+    Load(load::Options),
+    /// Give samepage merging back to the kernel, with its settings
+    Unload(unload::Options),
+    /// Tell who merges, what has been merged and what it saves
+    Status(status::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let machine = Machine::new(cli.root, Box::new(system::Linux));
+    if !matches!(cli.command, Command::Status(_)) {
+        signals::note_requests_to_end();
+    }
+    let result = match cli.command {
+        Command::Load(options) => load::run(&machine, &options),
+        Command::Unload(options) => unload::run(&machine, &options),
+        Command::Status(options) => status::run(&machine, &options),
+    };
+    match result {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::numa;
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::pagemap;
 use crate::region::Region;
+use crate::sabotage::{self, Sabotage};
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
 use crate::check_eq;
@@ -89,7 +90,8 @@ fn offline(bench: &Bench) -> Outcome {
         Ok::<_, crate::case::Stop>(sharer.frames()?.iter().filter(|frame| block.frames.contains(frame)).count())
     };
     check_eq!(inside(&sharers[0])?, PAGES, "merged pages in the block before");
-    fs::write(&block.state, "offline").context(format!("taking {} offline", block.state))?;
+    let state = if sabotage::is(Sabotage::NoMove) { "online" } else { "offline" };
+    fs::write(&block.state, state).context(format!("taking {} offline", block.state))?;
     let after = inside(&sharers[0]);
     let merged = frames_become(&sharers, PAGES);
     let right = sharer::verify(&mut sharers);

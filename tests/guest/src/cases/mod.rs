@@ -18,13 +18,19 @@ mod stat;
 mod stress;
 mod swap;
 mod swapping;
+mod takeover;
 mod thp;
 mod tracking;
 mod uffd;
 mod unmerge;
 mod zero;
 
-use crate::case::Case;
+use crate::case::{Case, Outcome};
+
+/// Asks for merging of all that the calling process and its children have.
+pub fn merge_any() -> Outcome {
+    prctl::merge_any(true)
+}
 
 /// Every case.
 pub fn all() -> Vec<&'static Case> {
@@ -50,6 +56,7 @@ pub fn all() -> Vec<&'static Case> {
         hotplug::CASES,
         swap::CASES,
         stress::CASES,
+        takeover::CASES,
     ];
     subjects.into_iter().flatten().collect()
 }

@@ -4,6 +4,7 @@ use super::common::{frames_become, same};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::pagemap;
 use crate::region::Region;
+use crate::sabotage::{self, Sabotage};
 use crate::sharer::{self, Sharer};
 use crate::sys::{self, PAGE};
 use crate::check_eq;
@@ -62,6 +63,7 @@ pub fn nodes(sharer: &Sharer) -> Outcome<Vec<i32>> {
 /// Moves every page of a process to `node` (all mappings of it), tells the new nodes.
 pub fn move_to(sharer: &Sharer, node: i32) -> Outcome<Vec<i32>> {
     const MPOL_MF_MOVE_ALL: usize = 4;
+    let node = if sabotage::is(Sabotage::NoMove) { 0 } else { node };
     move_pages(sharer, Some(node), MPOL_MF_MOVE_ALL)
 }
 

@@ -6,7 +6,7 @@ use crate::case::{Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::content::Random;
 use crate::region::{self, Region};
-use crate::sys::PAGE;
+use crate::sys::{is_errno, PAGE};
 use crate::worker::{Steps, Worker};
 use crate::{check, check_eq};
 
@@ -120,7 +120,7 @@ impl Model {
 }
 
 /// A process's life: operations until told to end.
-fn live(steps: &mut Steps, seed: u64) -> Outcome {
+pub fn live(steps: &mut Steps, seed: u64) -> Outcome {
     let mut model = Model::new(seed)?;
     let mut goes_on = true;
     let mut count = 0;
@@ -149,22 +149,34 @@ fn run(bench: &Bench, mut meddle: impl FnMut(u64) -> Outcome) -> Outcome {
     let end = Instant::now() + Duration::from_secs(bench.stress_seconds);
     let mut operations = 0;
     while Instant::now() < end {
-        operations = 0;
-        for worker in &mut workers {
-            operations += worker.arrived()?;
-            worker.go(1)?;
-        }
+        operations = batch(&mut workers)?;
         meddle(random.next())?;
     }
-    for mut worker in workers {
-        worker.arrived()?;
-        worker.finish()?;
-    }
+    end_all(workers)?;
     check!(operations > 100, "only {operations} operations in {} s", bench.stress_seconds);
     bench.ksm.set("run", 1)?;
     // Not ksm_zero_pages, which forks make wrong: zero/fork has that.
     for file in ["pages_shared", "pages_sharing", "pages_unshared"] {
         bench.ksm.counter_becomes(file, 0).context("after all processes have ended")?;
+    }
+    Ok(())
+}
+
+/// Waits for the end of a batch of every process, starts the next; tells how much they have done so far.
+pub fn batch(workers: &mut [Worker]) -> Outcome<u64> {
+    let mut operations = 0;
+    for worker in workers {
+        operations += worker.arrived()?;
+        worker.go(1)?;
+    }
+    Ok(operations)
+}
+
+/// Lets every process verify all it has and end.
+pub fn end_all(workers: Vec<Worker>) -> Outcome {
+    for mut worker in workers {
+        worker.arrived()?;
+        worker.finish()?;
     }
     Ok(())
 }
@@ -181,7 +193,12 @@ fn change_knob(bench: &Bench, random: u64) -> Outcome {
         3 => bench.ksm.set("smart_scan", random / 12 % 2)?,
         4 => {
             bench.ksm.set("run", 2)?;
-            bench.ksm.set("max_page_sharing", 2 + random / 12 % 20)?;
+            let value = (2 + random / 12 % 20).to_string();
+            match bench.ksm.try_set("max_page_sharing", &value) {
+                // Pages that are still in the swap cache keep their nodes.
+                Err(error) if is_errno(&error, libc::EBUSY) => (),
+                other => other.context("max_page_sharing")?,
+            }
         }
         _ => bench.ksm.set("run", 1)?,
     }

@@ -45,12 +45,16 @@ fn describe(thread: &Path) -> String {
             .trim()
             .to_owned()
     };
-    let stack = read("stack");
-    let stack: String = stack.lines().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "  {} {} {}\n{stack}",
+    let mut text = format!(
+        "  {} {} {}\n",
         field("Pid:"),
         field("Name:"),
         field("State:")
-    )
+    );
+    for line in read("stack").lines() {
+        text.push_str("    ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }

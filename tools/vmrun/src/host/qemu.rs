@@ -117,8 +117,6 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     "unknown_nmi_panic",
     // Lets a debugger write through /proc/PID/mem, as the kernel's own KSM selftest does.
     "proc_mem.force_override=always",
-    // All KASAN reports, not only the first.
-    "kasan_multi_shot",
     // The initramfs in memory that is never swapped.
     "rootfstype=ramfs",
     // None of these devices is there; do not look for them.

@@ -168,11 +168,13 @@ fn module_names(args: &RunArgs) -> Vec<String> {
 }
 
 fn kernel_arguments(args: &RunArgs, kernel: &Kernel) -> Vec<String> {
-    // A debug kernel's reports are long; elsewhere the guest keeps its memory.
-    let mut all = vec![format!(
-        "log_buf_len={}",
-        if kernel.is_debug() { "8M" } else { "1M" }
-    )];
+    let mut all = Vec::new();
+    if kernel.is_debug() {
+        // Its reports are long, and all of KASAN's are wanted, not only the first.
+        all.extend(["log_buf_len=8M", "kasan_multi_shot"].map(str::to_owned));
+    } else {
+        all.push("log_buf_len=1M".to_owned());
+    }
     if !args.kmemleak {
         // It doubles the time to boot.
         all.push("kmemleak=off".to_owned());

@@ -19,6 +19,9 @@ const QUEUE: usize = 32;
 /// How often the loop looks around while the guest says nothing.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often a person is told that the guest still boots or is still checked.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 /// How long the last line of the log may take after everything else.
 const LOG_END_LIMIT: Duration = Duration::from_secs(10);
 
@@ -69,6 +72,7 @@ pub struct Session {
     phase: Phase,
     started: Instant,
     phase_began: Instant,
+    next_progress: Duration,
     received: Received,
     facts: Facts,
     log_ended: bool,
@@ -108,6 +112,7 @@ impl Session {
             phase: Phase::Boot,
             started: now,
             phase_began: now,
+            next_progress: PROGRESS,
             received: Received::new(into),
             facts: Facts::default(),
             log_ended: false,
@@ -121,6 +126,7 @@ impl Session {
     pub fn finish(mut self) -> (Facts, Arc<Mutex<GuestLog>>) {
         while !self.over() {
             self.step();
+            self.show_progress();
             if self.time_is_up() {
                 self.give_up();
                 break;
@@ -237,6 +243,7 @@ impl Session {
 
     fn enter(&mut self, phase: Phase) {
         (self.phase, self.phase_began) = (phase, Instant::now());
+        self.next_progress = PROGRESS;
     }
 
     fn limit(&self) -> (Duration, &'static str) {
@@ -247,6 +254,21 @@ impl Session {
                 self.limits.finish,
                 "the checks after the command did not end",
             ),
+        }
+    }
+
+    /// The command shows its progress itself; for the rest the runner does.
+    fn show_progress(&mut self) {
+        let what = match self.phase {
+            Phase::Boot => "the guest is booting",
+            Phase::Command => return,
+            Phase::Finish => "the guest is being checked",
+        };
+        let elapsed = self.phase_began.elapsed();
+        if elapsed >= self.next_progress {
+            let limit = self.limit().0.as_secs();
+            eprintln!("vm: {what}: {} s of at most {limit} s", elapsed.as_secs());
+            self.next_progress = elapsed + PROGRESS;
         }
     }
 

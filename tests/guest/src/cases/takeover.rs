@@ -1,0 +1,266 @@
+//! Loading and unloading swapksm on a running machine.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::common::{frames_become, merged_crowd, same};
+use super::prctl;
+use super::stress;
+use super::swapping::Crowd;
+use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
+use crate::pagemap::{self, FLAG_KSM};
+use crate::region::Region;
+use crate::sharer::{self, Sharer};
+use crate::wait;
+use crate::worker::Worker;
+use crate::{check, check_eq};
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case::new("takeover/load_and_unload", "load takes over, unload gives back, stock KSM works again", load_unload)
+        .room(Room::Takeover),
+    Case::new("takeover/adopts", "processes that were mergeable before are merged after loading", adopts)
+        .room(Room::Takeover),
+    Case::new("takeover/refuses_when_busy", "insmod is refused with one clear line while stock KSM has pages", refuses)
+        .room(Room::Takeover),
+    Case::new("takeover/unload_while_merged", "unloading with merged pages: contents and copies stay right", unload_merged)
+        .room(Room::Takeover),
+    Case::new("takeover/unload_while_out", "loading and unloading while merged pages are in swap", unload_swapped)
+        .room(Room::Takeover),
+    Case::new("takeover/load_twice", "a second load and a second unload fail with a clear message", twice)
+        .room(Room::Takeover),
+    Case::new("takeover/cycles", "50 times loaded and unloaded under a merge load", cycles)
+        .room(Room::Takeover)
+        .seconds(1200),
+];
+
+const MODULE: &str = "/sys/module/swapksm";
+const FILE: &str = "swapksm.ko";
+const PAGES: usize = 128;
+
+/// Whether swapksm is loaded.
+fn loaded() -> bool {
+    Path::new(MODULE).exists()
+}
+
+/// Runs `./ksmctl` with `arguments`; its output when it fails.
+fn ksmctl(arguments: &[&str]) -> Result<(), String> {
+    let output = match Command::new("./ksmctl").args(arguments).output() {
+        Ok(output) => output,
+        Err(error) => return Err(format!("./ksmctl: {error}")),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    Err(format!("ksmctl {}: {}: {}", arguments.join(" "), output.status, text.trim()))
+}
+
+/// Begins a case: not loaded, and the files to load are there.
+fn begin() -> Outcome {
+    for file in ["ksmctl", FILE] {
+        if !Path::new(file).exists() {
+            return skip(format!("{file} is not in the working directory"));
+        }
+    }
+    if loaded() {
+        unload().context("a case before this one left the module loaded")?;
+    }
+    Ok(())
+}
+
+fn load() -> Outcome {
+    ksmctl(&["load", FILE]).or_else(fail)?;
+    check!(loaded(), "ksmctl load succeeded, but there is no {MODULE}");
+    Ok(())
+}
+
+fn unload() -> Outcome {
+    ksmctl(&["unload"]).or_else(fail)?;
+    check!(!loaded(), "ksmctl unload succeeded, but {MODULE} is still there");
+    check!(!Path::new("/sys/kernel/livepatch/swapksm").exists(), "the livepatch is still there");
+    Ok(())
+}
+
+/// Whether whoever is at work merges, breaks and unmerges.
+fn works(bench: &Bench, who: &str) -> Outcome {
+    let mut sharers = merged_crowd(bench, 2, PAGES).context(who)?;
+    sharers[0].write(3, 0x1_2345).context(who)?;
+    sharer::verify(&mut sharers).context(who)?;
+    bench.ksm.set("run", 2).context(who)?;
+    frames_become(&sharers, 2 * PAGES).context(who)?;
+    sharer::finish(sharers).context(who)
+}
+
+fn load_unload(bench: &Bench) -> Outcome {
+    begin()?;
+    works(bench, "stock KSM before")?;
+    for round in 1..=2 {
+        load()?;
+        check!(bench.ksm.has("run"), "there is no file run after loading");
+        works(bench, &format!("swapksm, round {round}"))?;
+        unload()?;
+        check!(bench.ksm.has("run"), "there is no file run after unloading");
+        works(bench, &format!("stock KSM after unloading, round {round}"))?;
+    }
+    Ok(())
+}
+
+fn adopts(bench: &Bench) -> Outcome {
+    begin()?;
+    let mut sharers = merged_crowd(bench, 2, PAGES)?;
+    let mut by_prctl = Worker::start("process that asked by prctl", |steps| {
+        prctl::merge_any(true)?;
+        let region = Region::map(PAGES)?;
+        region.fill(same);
+        steps.step(region.addr() as u64)?;
+        check!(prctl::is_on()?, "PR_GET_MEMORY_MERGE is 0 now");
+        region.verify(same)
+    })?;
+    let addr = by_prctl.arrived()? as usize;
+    let pid = by_prctl.pid();
+    let together = |sharers: &[Sharer]| {
+        wait::until("the process that asked by prctl is merged with the others", || {
+            Ok((pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == sharers[0].frames()?, ()))
+        })
+    };
+    together(&sharers).context("stock KSM before")?;
+    load()?;
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES).context("swapksm")?;
+    together(&sharers).context("swapksm")?;
+    bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
+    bench.ksm.counter_becomes("pages_sharing", 2 * PAGES as i64)?;
+    sharer::verify(&mut sharers)?;
+    unload()?;
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES).context("stock KSM after")?;
+    together(&sharers).context("stock KSM after")?;
+    by_prctl.finish()?;
+    sharer::finish(sharers)?;
+    bench.ksm.counter_becomes("pages_shared", 0)
+}
+
+/// Lines of the kernel log that name the module.
+fn log_lines() -> Outcome<Vec<String>> {
+    let output = Command::new("dmesg").output().context("dmesg")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter(|line| line.contains("swapksm: ")).map(str::to_owned).collect())
+}
+
+fn refuses(bench: &Bench) -> Outcome {
+    begin()?;
+    let mut sharers = merged_crowd(bench, 2, PAGES)?;
+    let before = log_lines()?.len();
+    let refused = insmod(FILE);
+    check_eq!(refused, Some(libc::EBUSY), "error of insmod while stock KSM has pages merged");
+    check!(!loaded(), "the module is there nevertheless");
+    let lines = log_lines()?.split_off(before);
+    check_eq!(lines.len(), 1, "lines in the kernel log ({lines:?})");
+    check!(lines[0].contains("ksmctl load"), "the line does not say what to do: {}", lines[0]);
+    sharer::verify(&mut sharers)?;
+    sharers.push(Sharer::start(PAGES, same)?);
+    frames_become(&sharers, PAGES).context("stock KSM goes on")?;
+    sharer::finish(sharers)
+}
+
+/// Loads a module as insmod does; its errno when refused.
+fn insmod(file: &str) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    let file = match fs::File::open(file) {
+        Ok(file) => file,
+        Err(error) => return error.raw_os_error(),
+    };
+    let arguments = [file.as_raw_fd() as usize, c"".as_ptr() as usize, 0, 0, 0, 0];
+    let result = crate::sys::syscall(libc::SYS_finit_module, arguments);
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+fn unload_merged(bench: &Bench) -> Outcome {
+    begin()?;
+    load()?;
+    let mut sharers = merged_crowd(bench, 3, PAGES)?;
+    let child = sharers[1].fork()?;
+    unload()?;
+    let frames = sharer::frames(&sharers)?;
+    let merged = pagemap::count_flag(&frames, FLAG_KSM)?;
+    crate::runner::log(&format!("{merged} of {} pages are still merged, without an owner; child {child}", frames.len()));
+    sharer::verify(&mut sharers)?;
+    for index in 0..PAGES / 2 {
+        sharers[0].write(index, 0x2_0000 + index as u64)?;
+    }
+    sharers[1].end_child()?;
+    sharer::verify(&mut sharers)?;
+    works(bench, "stock KSM after unloading")?;
+    sharer::finish(sharers)
+}
+
+fn unload_swapped(bench: &Bench) -> Outcome {
+    begin()?;
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out()?;
+    load().context("with stock KSM's pages in swap")?;
+    crowd.verify()?;
+    bench.ksm.start()?;
+    frames_become(&crowd.sharers, PAGES)?;
+    crowd.push_out()?;
+    unload().context("with swapksm's pages in swap")?;
+    crowd.verify()?;
+    for index in 0..PAGES {
+        crowd.sharers[index % 3].write(index, 0x3_0000 + index as u64)?;
+    }
+    crowd.verify()?;
+    crowd.finish()
+}
+
+fn twice(_: &Bench) -> Outcome {
+    begin()?;
+    load()?;
+    check!(ksmctl(&["load", FILE]).is_err(), "a second load succeeds");
+    check!(loaded(), "the second load has unloaded the module");
+    unload()?;
+    check!(ksmctl(&["unload"]).is_err(), "a second unload succeeds");
+    Ok(())
+}
+
+/// Objects in use of a slab cache, if there is one of this name.
+fn slab(name: &str) -> Outcome<Option<i64>> {
+    let text = fs::read_to_string("/proc/slabinfo").context("/proc/slabinfo")?;
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    Ok(line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse().ok()))
+}
+
+fn cycles(bench: &Bench) -> Outcome {
+    const CYCLES: usize = 50;
+    /// What ordinary activity may add.
+    const SLACK: i64 = 40;
+    begin()?;
+    // One cycle before counting, for what is allocated once.
+    load()?;
+    unload()?;
+    let caches = ["mm_struct", "ksm_rmap_item", "ksm_stable_node", "ksm_mm_slot", "mm_slot", "anon_vma"];
+    let count = || caches.iter().map(|name| slab(name)).collect::<Outcome<Vec<_>>>();
+    let before = count()?;
+    let mut workers = Vec::new();
+    for number in 0..3 {
+        workers.push(Worker::start("load", |steps| stress::live(steps, bench.seed + number))?);
+    }
+    for cycle in 0..CYCLES {
+        load().context(format!("cycle {cycle}"))?;
+        bench.ksm.start()?;
+        bench.ksm.set("sleep_millisecs", 0)?;
+        stress::batch(&mut workers)?;
+        unload().context(format!("cycle {cycle}"))?;
+        bench.ksm.start()?;
+        stress::batch(&mut workers)?;
+    }
+    stress::end_all(workers)?;
+    bench.ksm.set("run", 2)?;
+    for ((name, before), after) in caches.iter().zip(before).zip(count()?) {
+        if let (Some(before), Some(after)) = (before, after) {
+            check!(after - before < SLACK, "slab {name}: {before} objects before, {after} after {CYCLES} cycles");
+        }
+    }
+    works(bench, "stock KSM after all cycles")
+}

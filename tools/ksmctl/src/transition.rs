@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tasks change over from the kernel's functions to the module's, or back, one by one: when none is inside them.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Outcome};
+use crate::files;
+use crate::machine::Machine;
+use crate::processes;
+
+const STEP: Duration = Duration::from_millis(50);
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How many tasks a message names at most.
+const NAMED: usize = 5;
+
+/// Where the tasks go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// To the module's functions.
+    Module,
+    /// To the kernel's own.
+    Kernel,
+}
+
+/// Sends the tasks to `goal`, or back while they are on their way.
+pub fn start(machine: &Machine, goal: Goal) -> Outcome {
+    machine.write(files::ENABLED, if goal == Goal::Module { "1" } else { "0" })
+}
+
+/// Waits until every task has reached `goal`, telling how far it is.
+pub fn wait(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
+    let mut waited = Duration::ZERO;
+    let mut told = Duration::ZERO;
+    loop {
+        if let Some(end) = is_over(machine, goal) {
+            return end;
+        }
+        if machine.system.take_interruption() {
+            return Err(Failure::new("interrupted"));
+        }
+        if waited >= limit {
+            let tasks = listed(&stragglers(machine, goal));
+            let what = format!("after {} s some tasks have not changed over: {tasks}", limit.as_secs());
+            return Err(Failure::new(what).remedy("try again when they are idle, or give more time with --timeout"));
+        }
+        if waited >= told + TELL_EVERY {
+            told = waited;
+            let tasks = listed(&stragglers(machine, goal));
+            let (now, limit) = (waited.as_secs(), limit.as_secs());
+            machine.system.tell(&format!("changing over: {now} s of at most {limit}, waiting for {tasks}"));
+        }
+        machine.system.pause(STEP);
+        waited += STEP;
+    }
+}
+
+/// The tasks' names, for people.
+fn listed(tasks: &[String]) -> String {
+    let named = tasks[..tasks.len().min(NAMED)].join(", ");
+    match tasks.len().saturating_sub(NAMED) {
+        0 if tasks.is_empty() => "nobody that can be named".to_owned(),
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// Tasks that have not reached `goal`.
+pub fn stragglers(machine: &Machine, goal: Goal) -> Vec<String> {
+    let still = if goal == Goal::Module { 0 } else { 1 };
+    let mut tasks = Vec::new();
+    for pid in processes::all(machine) {
+        for thread in processes::threads(machine, pid) {
+            let task = format!("{}/{pid}/task/{thread}", files::PROC);
+            if machine.number(&format!("{task}/patch_state")) == Some(still) {
+                let name = machine.read(&format!("{task}/comm")).unwrap_or_else(|_| "?".to_owned());
+                tasks.push(format!("{name} ({thread})"));
+            }
+        }
+    }
+    tasks
+}
+
+fn is_over(machine: &Machine, goal: Goal) -> Option<Outcome> {
+    let turned_round = || Err(Failure::new("somebody else has turned the tasks round"));
+    // The directory goes with the last task that has gone back.
+    let Ok(enabled) = machine.read(files::ENABLED) else {
+        return Some(if goal == Goal::Kernel { Ok(()) } else { turned_round() });
+    };
+    let over = machine.number(files::TRANSITION) == Some(0);
+    match (goal, enabled.as_str()) {
+        (Goal::Module, "1") => over.then_some(Ok(())),
+        (Goal::Kernel, "1") => over.then(turned_round),
+        _ => None,
+    }
+}

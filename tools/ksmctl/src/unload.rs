@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ksmctl unload`
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Outcome};
+use crate::files;
+use crate::kmsg;
+use crate::knobs::Knobs;
+use crate::machine::Machine;
+use crate::openers;
+use crate::run;
+use crate::transition::{self, Goal};
+use crate::unmerge::{unmerge, Obstacle};
+
+const MODULE: &str = "swapksm";
+/// The livepatch itself holds the module once.
+const HELD_BY_PATCH: i64 = 1;
+const STEP: Duration = Duration::from_millis(50);
+/// The kernel lets go of the module a little after the last task has changed over.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10);
+/// How long another livepatch's change over is waited for.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Gives samepage merging back to the kernel.
+///
+/// Everything merged is unmerged first, as far as there is memory for it; what is left stays shared until written to.
+/// Then every task is changed over and the module unloaded; settings and scanner are as before.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Seconds that changing over may take before it is undone
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub timeout: u64,
+}
+
+/// Runs the command.
+pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
+    machine.need_root("unload a module")?;
+    if !machine.is_loaded() {
+        return Err(Failure::new("swapksm is not loaded").remedy("`ksmctl status` tells who merges"));
+    }
+    if !machine.has(files::PATCH) {
+        // It has been given back before; the module was left.
+        remove(machine)?;
+        return Ok("swapksm is unloaded; samepage merging was the kernel's already\n".to_owned());
+    }
+    refuse_open_files(machine)?;
+    let mut log = kmsg::Since::now(machine);
+    let knobs = Knobs::save(machine)?;
+    empty(machine, &knobs)?;
+    hand_back(machine, Duration::from_secs(options.timeout), &knobs)?;
+    let restored = knobs.restore(machine);
+    for record in log.records().iter().filter(|record| record.is_warning()) {
+        if let Some(text) = record.of_swapksm() {
+            machine.system.tell(text);
+        }
+    }
+    remove(machine)?;
+    restored.map_err(|failure| failure.means("swapksm is unloaded, with one difference"))?;
+    Ok(format!("samepage merging is the kernel's own again ({})\n", run::meaning(&knobs.run)))
+}
+
+/// An open file would keep the module after everything else has gone back.
+fn refuse_open_files(machine: &Machine) -> Outcome {
+    if machine.number(files::REFCNT).is_none_or(|count| count <= HELD_BY_PATCH) {
+        return Ok(());
+    }
+    Err(held(machine))
+}
+
+fn held(machine: &Machine) -> Failure {
+    let who = openers::find(machine);
+    let by = if who.is_empty() { "by nobody that /proc shows".to_owned() } else { format!("by {}", who.join(", ")) };
+    Failure::new(format!("not unloaded: /dev/ksm or an area of it is held open {by}"))
+        .remedy("end these processes, or have them close it, then try again")
+}
+
+/// Unmerges as much as can be.
+fn empty(machine: &Machine, knobs: &Knobs) -> Outcome {
+    let obstacle = match unmerge(machine) {
+        Ok(()) => return Ok(()),
+        Err(obstacle) => obstacle,
+    };
+    if let Obstacle::Memory(text) = &obstacle {
+        machine.system.tell(&format!("{text}: going on; some pages will stay shared until they are written to or freed"));
+        return Ok(());
+    }
+    Err(obstacle.into_failure().means("not unloaded").after_undoing(knobs.restore_run(machine)))
+}
+
+/// Has every task change over to the kernel's functions, or none.
+fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
+    let wait = || transition::wait(machine, Goal::Kernel, limit).map_err(|failure| failure.means("not unloaded"));
+    start(machine).and_then(|()| wait()).map_err(|failure| {
+        let kept = keep(machine, limit).and_then(|()| knobs.restore_run(machine));
+        failure.after_undoing(kept)
+    })
+}
+
+fn start(machine: &Machine) -> Outcome {
+    let mut waited = Duration::ZERO;
+    while machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "1") {
+        match machine.try_write(files::ENABLED, "0") {
+            Ok(()) => break,
+            // One livepatch after the other.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < BUSY_LIMIT => {}
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                return Err(Failure::new("not unloaded: another livepatch of this kernel is changing over")
+                    .remedy("wait until the files /sys/kernel/livepatch/*/transition say 0, then try again"))
+            }
+            Err(error) => return Err(Failure::new(format!("not unloaded: cannot write 0 to {}: {error}", files::ENABLED))),
+        }
+        machine.system.pause(STEP);
+        waited += STEP;
+    }
+    Ok(())
+}
+
+/// Turns the tasks round, so that the module stays in charge.
+fn keep(machine: &Machine, limit: Duration) -> Outcome {
+    if machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "0") {
+        transition::start(machine, Goal::Module)?;
+    }
+    transition::wait(machine, Goal::Module, limit).map_err(|failure| {
+        failure
+            .means("staying in charge has not ended")
+            .remedy("the kernel goes on with it by itself; `ksmctl status` tells when it has ended")
+    })
+}
+
+/// Unloads the module, which is no longer in charge.
+pub fn remove(machine: &Machine) -> Outcome {
+    let mut waited = Duration::ZERO;
+    loop {
+        match machine.system.remove(MODULE) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && waited < RELEASE_LIMIT => {}
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return Err(held(machine)),
+            Err(error) => {
+                return Err(Failure::new(format!(
+                    "samepage merging is the kernel's again, but the module could not be unloaded: {error}"
+                ))
+                .remedy("`dmesg` has the kernel's reason"))
+            }
+        }
+        machine.system.pause(STEP);
+        waited += STEP;
+    }
+}
