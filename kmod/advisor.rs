@@ -65,7 +65,7 @@ impl Advisor {
         };
         let change = percent(scan_time, last_scan_time);
         let change = moving_average(self.change, change);
-        let wanted = (batch * 100 / factor).wrapping_mul(change) / 100;
+        let wanted = (batch * 100).checked_div(factor).unwrap_or(0).wrapping_mul(change) / 100;
 
         // What the CPU limits make of it.
         let pages_per_percent = batch.checked_div(cpu_percent).unwrap_or(0).max(1);

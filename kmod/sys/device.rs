@@ -48,11 +48,21 @@ pub(crate) fn may_control() -> bool {
     unsafe { bindings::swapksm_may_control() }
 }
 
+/// A request to /dev/ksm.
+///
+/// # Safety
+///
+/// None of its own: `arg` is a number or an address of the caller's, used as such only.
 #[no_mangle]
 unsafe extern "C" fn swapksm_device_ioctl(cmd: c_uint, arg: c_ulong) -> c_long {
     from_result(|| device::request(cmd, arg).map(|value| value as c_long))
 }
 
+/// A request to an area.
+///
+/// # Safety
+///
+/// `area` is the one a file got in [`open_area`] and has not released.
 #[no_mangle]
 unsafe extern "C" fn swapksm_area_ioctl(area: *mut c_void, cmd: c_uint, arg: c_ulong) -> c_long {
     // SAFETY: The file holds the area from `open_area` until its release, which no request outlives.
@@ -60,6 +70,11 @@ unsafe extern "C" fn swapksm_area_ioctl(area: *mut c_void, cmd: c_uint, arg: c_u
     from_result(|| device::area_request(&area, cmd, arg).map(|()| 0 as c_long))
 }
 
+/// The end of an area's file.
+///
+/// # Safety
+///
+/// `area` is the one the file got in [`open_area`]; the file gives it up.
 #[no_mangle]
 unsafe extern "C" fn swapksm_area_release(area: *mut c_void) {
     // SAFETY: The file gives up the area it got in `open_area`, once.

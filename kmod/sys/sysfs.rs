@@ -80,6 +80,11 @@ pub(crate) fn parse_u64(text: &CStr) -> Result<u64> {
     Ok(value)
 }
 
+/// Reads a file.
+///
+/// # Safety
+///
+/// `buf` has `PAGE_SIZE` zeroed bytes that nobody else uses.
 #[no_mangle]
 unsafe extern "C" fn swapksm_sysfs_show(id: c_uint, buf: *mut c_char) -> isize {
     // SAFETY: sysfs passes a zeroed buffer of a page, for this call alone; its last byte is not to be shown.
@@ -87,6 +92,11 @@ unsafe extern "C" fn swapksm_sysfs_show(id: c_uint, buf: *mut c_char) -> isize {
     from_result(|| faces::sysfs::show(id as usize, buf).map(|len| len as isize))
 }
 
+/// Writes a file.
+///
+/// # Safety
+///
+/// `buf` is a string with its end that nobody changes.
 #[no_mangle]
 unsafe extern "C" fn swapksm_sysfs_store(id: c_uint, buf: *const c_char, len: usize) -> isize {
     // SAFETY: sysfs passes a string with its end, which nobody changes during this call.

@@ -37,6 +37,7 @@ static const struct test tests[] = {
 	TEST(threads_share_the_area),
 	TEST(open_files_pin_the_module),
 	TEST(races_of_threads),
+	TEST(programs_of_32_bits),
 	TEST(registered_memory_is_merged),
 	TEST(remove_and_close_unmerge),
 	TEST(max_kernel_pages_limits_merging),

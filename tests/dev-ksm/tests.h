@@ -30,11 +30,14 @@ void test_threads_share_the_area(void);
 void test_open_files_pin_the_module(void);
 void test_races_of_threads(void);
 
-/* The two ends of exec: what test_exec_ends_the_area() starts. The exit code of the program. */
+/* What test_exec_ends_the_area() starts. The exit code of the program. */
 int after_exec(int area);
 
 /* Opens the device and an area and uses them after the module has handed back. The exit code of the program. */
 int hold(void);
+
+/* The 32-bit door: test_compat.c */
+void test_programs_of_32_bits(void);
 
 /* One engine behind both doors: test_merging.c */
 void test_registered_memory_is_merged(void);

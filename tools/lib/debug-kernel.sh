@@ -31,7 +31,7 @@ configure_debug() {
 	cp "$REPO/tools/kernel/debug.config" "$build/.swapksm-fragment"
 }
 
-debug_progress() { printf '%s steps of about 2300, %s' "$(wc -l <"$1")" "$(tail -n 1 "$1" | sed 's/^ *//' | cut -c 1-50)"; }
+debug_progress() { printf '%s steps of about 1960, %s' "$(wc -l <"$1")" "$(tail -n 1 "$1" | sed 's/^ *//' | cut -c 1-50)"; }
 
 build_debug() {
 	local part=$1

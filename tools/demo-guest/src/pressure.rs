@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A program that needs memory, so that others are pushed out to swap.
+
+use std::io::BufRead;
+
+use crate::memory::{Memory, PAGE};
+use crate::Result;
+
+/// Pages taken at a time.
+pub const STEP: usize = (4 << 20) / PAGE;
+
+/// Takes more memory for every line on standard input; all of it is given back at the end.
+pub fn serve() -> Result {
+    // Should memory really run out, this is what can be missed.
+    std::fs::write("/proc/self/oom_score_adj", "1000").map_err(|error| format!("cannot offer itself to the kernel: {error}"))?;
+    let mut taken = Vec::new();
+    for line in std::io::stdin().lock().lines() {
+        line.map_err(|error| format!("cannot read what to do: {error}"))?;
+        let memory = Memory::map(STEP)?;
+        for page in 0..STEP {
+            let number = taken.len() * STEP + page;
+            memory.fill(page, u64::from(u32::MAX) << 20 | number as u64);
+        }
+        taken.push(memory);
+        println!("ok {}", taken.len() * STEP * PAGE);
+    }
+    Ok(())
+}
