@@ -45,9 +45,10 @@ fn parent_exits(bench: &Bench) -> Outcome {
         region.fill(same);
         region.mergeable()?;
         steps.step(region.addr() as u64)?;
+        let parent = std::process::id() as i32;
         let orphan = sys::fork().context("fork")?;
         let Some(pid) = orphan else {
-            let outcome = orphaned().and_then(|()| region.verify(same));
+            let outcome = orphaned(parent).and_then(|()| region.verify(same));
             // If nobody listens any more the case has failed already.
             let _ = to.done(&outcome);
             // Hold the pages until killed with the case.
@@ -74,11 +75,11 @@ fn parent_exits(bench: &Bench) -> Outcome {
 }
 
 /// Waits until the parent of the calling process has ended.
-fn orphaned() -> Outcome {
+///
+/// The parent's number was read before the fork: by now it may have ended already.
+fn orphaned(parent: i32) -> Outcome {
     // SAFETY: takes no arguments, cannot fail.
-    let parent = || unsafe { libc::getppid() };
-    let first = parent();
-    wait::until("the parent ends", || Ok((parent() != first, ())))
+    wait::until("the parent ends", || Ok((unsafe { libc::getppid() } != parent, ())))
 }
 
 fn child_exits(bench: &Bench) -> Outcome {
