@@ -50,6 +50,8 @@ prepare_debug() {
 	local krel=$1 version=$2 name part dropped
 	name=debug-${krel%%+*}
 	part=$KERNELS/$name.part
+	# One of an older fragment is the start of the new one: make rebuilds what the options changed.
+	[ -e "$part" ] || [ ! -e "$KERNELS/$name/build" ] || mv "$KERNELS/$name" "$part"
 	mkdir -p "$part"
 	need_space "$part" 4000 "the debug kernel"
 	[ -e "$part/build" ] || long "kernel source for $name" source_progress unpack_source "$krel" "$version" "$part"

@@ -6,6 +6,8 @@
 LAYOUT=1
 
 kernel_complete() {
+	# A debug kernel of another fragment is not the one asked for.
+	case $1 in debug-*) cmp -s "$REPO/tools/kernel/debug.config" "$KERNELS/$1/build/.swapksm-fragment" || return 1 ;; esac
 	[ "$(cat "$KERNELS/$1/.complete" 2>/dev/null)" = "$LAYOUT" ]
 }
 
