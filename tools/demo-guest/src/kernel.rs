@@ -13,14 +13,21 @@ pub struct Table(String);
 
 impl Table {
     pub fn read(path: &str) -> Result<Self> {
-        fs::read_to_string(path).map(Self).map_err(|error| format!("cannot read {path}: {error}"))
+        fs::read_to_string(path)
+            .map(Self)
+            .map_err(|error| format!("cannot read {path}: {error}"))
     }
 
     /// The number after `key`; 0 when there is none.
     pub fn number(&self, key: &str) -> u64 {
         let lines = self.0.lines().map(str::split_whitespace);
-        let found = lines.filter_map(|mut words| (words.next()?.trim_end_matches(':') == key).then(|| words.next())?);
-        found.last().and_then(|number| number.parse().ok()).unwrap_or(0)
+        let found = lines.filter_map(|mut words| {
+            (words.next()?.trim_end_matches(':') == key).then(|| words.next())?
+        });
+        found
+            .last()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0)
     }
 }
 

@@ -22,11 +22,18 @@ impl Memory {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: A new mapping at a place of the kernel's choice.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), pages * PAGE, protection, flags, -1, 0) };
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), pages * PAGE, protection, flags, -1, 0) };
         if start == libc::MAP_FAILED {
-            return Err(format!("cannot map {pages} pages: {}", io::Error::last_os_error()));
+            return Err(format!(
+                "cannot map {pages} pages: {}",
+                io::Error::last_os_error()
+            ));
         }
-        Ok(Self { start: start.cast(), pages })
+        Ok(Self {
+            start: start.cast(),
+            pages,
+        })
     }
 
     /// Opens it to merging.
@@ -34,7 +41,10 @@ impl Memory {
         // SAFETY: The range is a mapping of our own, and merging changes no content.
         match unsafe { libc::madvise(self.start.cast(), self.pages * PAGE, libc::MADV_MERGEABLE) } {
             0 => Ok(()),
-            _ => Err(format!("cannot make memory mergeable: {}", io::Error::last_os_error())),
+            _ => Err(format!(
+                "cannot make memory mergeable: {}",
+                io::Error::last_os_error()
+            )),
         }
     }
 
@@ -60,17 +70,25 @@ impl Memory {
     /// Compares every byte of a page with what `fill` wrote, but for one word that `put` may have changed since.
     pub fn verify(&self, page: usize, seed: u64, changed: Option<(usize, u64)>) -> Result {
         for index in 0..WORDS {
-            let expected = changed.filter(|(at, _)| *at == index).map_or_else(|| word(seed, index), |(_, value)| value);
+            let expected = changed
+                .filter(|(at, _)| *at == index)
+                .map_or_else(|| word(seed, index), |(_, value)| value);
             let found = self.get(page, index);
             if found != expected {
-                return Err(format!("page {page}, byte {}: {found:#018x} instead of {expected:#018x}", index * 8));
+                return Err(format!(
+                    "page {page}, byte {}: {found:#018x} instead of {expected:#018x}",
+                    index * 8
+                ));
             }
         }
         Ok(())
     }
 
     fn word_at(&self, page: usize, index: usize) -> *mut u64 {
-        assert!(page < self.pages && index < WORDS, "word {index} of page {page} is outside the mapping");
+        assert!(
+            page < self.pages && index < WORDS,
+            "word {index} of page {page} is outside the mapping"
+        );
         // SAFETY: Inside the mapping, as was just checked.
         unsafe { self.start.add(page * WORDS + index) }
     }

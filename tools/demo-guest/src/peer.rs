@@ -26,8 +26,17 @@ impl Peer {
             .spawn()
             .map_err(|error| format!("cannot start the {name}: {error}"))?;
         let orders = child.stdin.take();
-        let answers = child.stdout.take().map(BufReader::new).ok_or("a process has no output")?;
-        Ok(Self { child, orders, answers, name })
+        let answers = child
+            .stdout
+            .take()
+            .map(BufReader::new)
+            .ok_or("a process has no output")?;
+        Ok(Self {
+            child,
+            orders,
+            answers,
+            name,
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -37,7 +46,8 @@ impl Peer {
     /// Says what to do, without waiting for it.
     pub fn order(&mut self, what: &str) -> Result {
         let orders = self.orders.as_mut().ok_or("it takes no more orders")?;
-        writeln!(orders, "{what}").map_err(|error| format!("the {} takes no orders: {error}", self.name))
+        writeln!(orders, "{what}")
+            .map_err(|error| format!("the {} takes no orders: {error}", self.name))
     }
 
     /// Waits until it is done.
@@ -45,10 +55,17 @@ impl Peer {
         let mut line = String::new();
         let length = self.answers.read_line(&mut line);
         if !matches!(length, Ok(1..)) {
-            return Err(format!("the {} ended instead of answering ({:?})", self.name, self.child.try_wait()));
+            return Err(format!(
+                "the {} ended instead of answering ({:?})",
+                self.name,
+                self.child.try_wait()
+            ));
         }
         let line = line.trim_end();
-        match line.strip_prefix("ok ").and_then(|number| number.parse().ok()) {
+        match line
+            .strip_prefix("ok ")
+            .and_then(|number| number.parse().ok())
+        {
             Some(number) => Ok(number),
             None => Err(line.trim_start_matches("error ").to_owned()),
         }

@@ -13,7 +13,8 @@ pub const STEP: usize = (4 << 20) / PAGE;
 /// Takes more memory for every line on standard input; all of it is given back at the end.
 pub fn serve() -> Result {
     // Should memory really run out, this is what can be missed.
-    std::fs::write("/proc/self/oom_score_adj", "1000").map_err(|error| format!("cannot offer itself to the kernel: {error}"))?;
+    std::fs::write("/proc/self/oom_score_adj", "1000")
+        .map_err(|error| format!("cannot offer itself to the kernel: {error}"))?;
     let mut taken = Vec::new();
     for line in std::io::stdin().lock().lines() {
         line.map_err(|error| format!("cannot read what to do: {error}"))?;

@@ -25,7 +25,11 @@ const REST: Duration = Duration::from_secs(1);
 const PUSHES: usize = 100;
 
 /// The scanner's settings, the same for both: it is to be in a hurry.
-const SETTINGS: &[(&str, &str)] = &[("pages_to_scan", "4000"), ("sleep_millisecs", "20"), ("smart_scan", "0")];
+const SETTINGS: &[(&str, &str)] = &[
+    ("pages_to_scan", "4000"),
+    ("sleep_millisecs", "20"),
+    ("smart_scan", "0"),
+];
 
 /// From the first step to the last.
 pub fn tell() -> Result {
@@ -37,7 +41,11 @@ pub fn tell() -> Result {
     let mut witness = Witness::start(&crowd, STEPS)?;
     let (crowd, witness) = (&mut crowd, &mut witness);
 
-    witness.begin("fill", "8 processes fill 72 MiB each, 56 MiB of it the same: more than the machine has", Nobody)?;
+    witness.begin(
+        "fill",
+        "8 processes fill 72 MiB each, 56 MiB of it the same: more than the machine has",
+        Nobody,
+    )?;
     crowd.all("fill")?;
     finish(witness, 0)?;
 
@@ -45,20 +53,36 @@ pub fn tell() -> Result {
     ksmctl(&["load"])?;
     finish(witness, 0)?;
 
-    witness.begin("merge", "the processes read their data, swapksm merges what is the same", Swapksm)?;
+    witness.begin(
+        "merge",
+        "the processes read their data, swapksm merges what is the same",
+        Swapksm,
+    )?;
     kernel::set_ksm("run", "1")?;
     merge_all(crowd, COMMON)?;
     finish(witness, 0)?;
 
-    witness.begin("write", "each process writes to a quarter of the common pages: they are copied", Swapksm)?;
+    witness.begin(
+        "write",
+        "each process writes to a quarter of the common pages: they are copied",
+        Swapksm,
+    )?;
     crowd.all("write")?;
     finish(witness, 0)?;
 
-    witness.begin("swap out", "another program needs the memory: merged pages go to swap", Swapksm)?;
+    witness.begin(
+        "swap out",
+        "another program needs the memory: merged pages go to swap",
+        Swapksm,
+    )?;
     push_out(witness)?;
     finish(witness, 0)?;
 
-    witness.begin("read back", "the processes read everything: merged pages come back still merged", Swapksm)?;
+    witness.begin(
+        "read back",
+        "the processes read everything: merged pages come back still merged",
+        Swapksm,
+    )?;
     crowd.in_turn("read")?;
     finish(witness, 0)?;
 
@@ -66,17 +90,29 @@ pub fn tell() -> Result {
     let verified = crowd.all("verify")?;
     finish(witness, verified)?;
 
-    witness.begin("unload", "samepage merging goes back to the kernel: everything is unmerged", Nobody)?;
+    witness.begin(
+        "unload",
+        "samepage merging goes back to the kernel: everything is unmerged",
+        Nobody,
+    )?;
     kernel::set_ksm("run", "0")?;
     ksmctl(&["unload"])?;
     finish(witness, 0)?;
 
-    witness.begin("stock merges", "the kernel's own samepage merging works as before", Stock)?;
+    witness.begin(
+        "stock merges",
+        "the kernel's own samepage merging works as before",
+        Stock,
+    )?;
     kernel::set_ksm("run", "1")?;
     merge_all(crowd, COMMON - COMMON.div_ceil(WRITTEN))?;
     finish(witness, 0)?;
 
-    witness.begin("stock swap", "for comparison: the same pressure, and everything read back, with stock KSM", Stock)?;
+    witness.begin(
+        "stock swap",
+        "for comparison: the same pressure, and everything read back, with stock KSM",
+        Stock,
+    )?;
     push_out(witness)?;
     crowd.in_turn("read")?;
     finish(witness, 0)?;
@@ -104,7 +140,10 @@ fn merge_all(crowd: &mut Crowd, pages: usize) -> Result {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
-            return Err(format!("after {} s only {sharing} of {goal} pages were merged", PATIENCE.as_secs()));
+            return Err(format!(
+                "after {} s only {sharing} of {goal} pages were merged",
+                PATIENCE.as_secs()
+            ));
         }
         sleep(Duration::from_millis(200));
     }
@@ -135,7 +174,11 @@ fn ksmctl(arguments: &[&str]) -> Result {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("ksmctl {} failed: {}", arguments.join(" "), said.trim_end()))
+    Err(format!(
+        "ksmctl {} failed: {}",
+        arguments.join(" "),
+        said.trim_end()
+    ))
 }
 
 /// The witness must not be slowed down by what it watches. Failure does no harm.

@@ -35,7 +35,11 @@ struct Scene {
 impl Witness {
     /// Writes the start, and samples from now on until the program ends.
     pub fn start(crowd: &Crowd, steps: usize) -> Result<Self> {
-        let scene = Scene { began: Instant::now(), pids: crowd.pids(), other: AtomicU32::new(0) };
+        let scene = Scene {
+            began: Instant::now(),
+            pids: crowd.pids(),
+            other: AtomicU32::new(0),
+        };
         let memory = Table::read("/proc/meminfo")?;
         write(&Record::Start(Start {
             kernel: kernel::release()?,
@@ -49,25 +53,41 @@ impl Witness {
         let scene = Arc::new(scene);
         let sampled = Arc::clone(&scene);
         thread::spawn(move || loop {
-            if let Err(text) = sampled.sample().and_then(|sample| write(&Record::Sample(sample))) {
+            if let Err(text) = sampled
+                .sample()
+                .and_then(|sample| write(&Record::Sample(sample)))
+            {
                 eprintln!("demo: {text}");
             }
             thread::sleep(EVERY);
         });
-        Ok(Self { scene, step: String::new() })
+        Ok(Self {
+            scene,
+            step: String::new(),
+        })
     }
 
     /// A step begins.
     pub fn begin(&mut self, name: &str, text: &str, merger: Merger) -> Result {
         self.step = name.to_owned();
         let time_ms = self.scene.time_ms();
-        write(&Record::Step(Step { time_ms, name: name.to_owned(), text: text.to_owned(), merger }))
+        write(&Record::Step(Step {
+            time_ms,
+            name: name.to_owned(),
+            text: text.to_owned(),
+            merger,
+        }))
     }
 
     /// The step has ended.
     pub fn done(&self, verified_bytes: u64) -> Result {
         let rollup = |pid: &u32| Table::read(&format!("/proc/{pid}/smaps_rollup"));
-        let tables = self.scene.pids.iter().map(rollup).collect::<Result<Vec<_>>>()?;
+        let tables = self
+            .scene
+            .pids
+            .iter()
+            .map(rollup)
+            .collect::<Result<Vec<_>>>()?;
         let sum = |key: &str| tables.iter().map(|table| table.number(key)).sum();
         write(&Record::Done(Done {
             name: self.step.clone(),
@@ -117,7 +137,9 @@ impl Scene {
         Ok(Sample {
             time_ms: self.time_ms(),
             anonymous: memory.number("AnonPages").saturating_sub(other),
-            swapped: in_swap.saturating_sub(memory.number("SwapCached")).saturating_sub(other_swap),
+            swapped: in_swap
+                .saturating_sub(memory.number("SwapCached"))
+                .saturating_sub(other_swap),
             held: all,
             other,
             pages_shared: kernel::ksm("pages_shared"),
@@ -137,8 +159,11 @@ fn held(pid: u32) -> Result<(u64, u64)> {
 }
 
 fn write(record: &Record) -> Result {
-    let mut line = serde_json::to_string(record).map_err(|error| format!("cannot write a record: {error}"))?;
+    let mut line =
+        serde_json::to_string(record).map_err(|error| format!("cannot write a record: {error}"))?;
     line.push('\n');
     let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(|error| format!("cannot write a record: {error}"))
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write a record: {error}"))
 }

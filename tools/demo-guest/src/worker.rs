@@ -25,7 +25,11 @@ struct Worker {
 pub fn serve(index: usize) -> Result {
     let memory = Memory::map(COMMON + OWN)?;
     memory.make_mergeable()?;
-    let mut worker = Worker { index: index as u64 + 1, memory, written: false };
+    let mut worker = Worker {
+        index: index as u64 + 1,
+        memory,
+        written: false,
+    };
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| format!("cannot read what to do: {error}"))?;
         match worker.obey(&line) {
@@ -39,7 +43,9 @@ pub fn serve(index: usize) -> Result {
 impl Worker {
     fn obey(&mut self, order: &str) -> Result<u64> {
         match order {
-            "fill" => self.pages().for_each(|page| self.memory.fill(page, self.seed(page))),
+            "fill" => self
+                .pages()
+                .for_each(|page| self.memory.fill(page, self.seed(page))),
             "read" => self.pages().for_each(|page| {
                 self.memory.get(page, 0);
             }),

@@ -36,8 +36,10 @@ impl Since {
     /// Starts listening. Without access to the log nothing will be heard, which is no failure.
     pub fn now(machine: &Machine) -> Self {
         let open = || {
-            let mut file =
-                OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(machine.path(files::KMSG))?;
+            let mut file = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(machine.path(files::KMSG))?;
             file.seek(SeekFrom::End(0))?;
             std::io::Result::Ok(file)
         };
@@ -48,7 +50,9 @@ impl Since {
     pub fn records(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
         let mut buffer = [0; 8192];
-        let Some(file) = &mut self.0 else { return records };
+        let Some(file) = &mut self.0 else {
+            return records;
+        };
         loop {
             match file.read(&mut buffer) {
                 Ok(0) => return records,
@@ -69,7 +73,10 @@ fn parse(text: &str) -> Vec<Record> {
             let (head, text) = line.split_once(';')?;
             let priority: u32 = head.split(',').next()?.parse().ok()?;
             let level = (priority & 7) as u8;
-            Some(Record { level, text: text.to_owned() })
+            Some(Record {
+                level,
+                text: text.to_owned(),
+            })
         })
         .collect()
 }
@@ -81,7 +88,13 @@ mod tests {
     #[test]
     fn a_record_without_its_dictionary() {
         let records = parse("4,812,93812345,-;swapksm: 3 merged pages\n SUBSYSTEM=module\n");
-        assert_eq!(records, [Record { level: 4, text: "swapksm: 3 merged pages".to_owned() }]);
+        assert_eq!(
+            records,
+            [Record {
+                level: 4,
+                text: "swapksm: 3 merged pages".to_owned()
+            }]
+        );
         assert_eq!(records[0].of_swapksm(), Some("3 merged pages"));
         assert!(records[0].is_warning());
     }

@@ -30,7 +30,8 @@ impl Knobs {
         let mut values = Vec::new();
         for path in machine.list(KSM) {
             let name = name_of(&path);
-            let writable = fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o200 != 0);
+            let writable =
+                fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o200 != 0);
             if writable && !NO_SETTINGS.contains(&name.as_str()) {
                 let value = read(machine, &name)?;
                 values.push((name, value));
@@ -56,7 +57,9 @@ impl Knobs {
         for (name, value) in &self.values {
             let advised = name == "pages_to_scan" && advisor.is_some_and(|mode| mode != NO_ADVISOR);
             // Microseconds would be lost by what follows in milliseconds.
-            let coarse = name == "sleep_millisecs" && self.value("sleep").is_some() && machine.has(&file("sleep"));
+            let coarse = name == "sleep_millisecs"
+                && self.value("sleep").is_some()
+                && machine.has(&file("sleep"));
             if name != ADVISOR && !advised && !coarse && machine.has(&file(name)) {
                 set(name, value);
             }
@@ -68,8 +71,11 @@ impl Knobs {
         if refused.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(format!("these settings could not be carried over: {}", refused.join(", ")))
-            .remedy(format!("write them to the files of that name in {KSM}")))
+        Err(Failure::new(format!(
+            "these settings could not be carried over: {}",
+            refused.join(", ")
+        ))
+        .remedy(format!("write them to the files of that name in {KSM}")))
     }
 
     /// The same with the scanner stopped.
@@ -81,13 +87,24 @@ impl Knobs {
     /// Puts back only the switch, after an attempt that changed nothing else.
     pub fn restore_run(&self, machine: &Machine) -> Outcome {
         change(machine, "run", &self.run).map_err(|error| {
-            Failure::new(format!("cannot write '{}' to {}: {error}", self.run, file("run")))
-                .remedy(format!("samepage merging was '{}' before: write {} to it again", run::meaning(&self.run), self.run))
+            Failure::new(format!(
+                "cannot write '{}' to {}: {error}",
+                self.run,
+                file("run")
+            ))
+            .remedy(format!(
+                "samepage merging was '{}' before: write {} to it again",
+                run::meaning(&self.run),
+                self.run
+            ))
         })
     }
 
     fn value(&self, wanted: &str) -> Option<&str> {
-        self.values.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -98,9 +115,13 @@ fn file(name: &str) -> String {
 /// A setting as it would be written.
 fn read(machine: &Machine, name: &str) -> Outcome<String> {
     let path = file(name);
-    let text = machine.read(&path).map_err(|error| Failure::new(format!("cannot read {path}: {error}")))?;
+    let text = machine
+        .read(&path)
+        .map_err(|error| Failure::new(format!("cannot read {path}: {error}")))?;
     // Of several words, the chosen one stands in brackets.
-    let chosen = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
+    let chosen = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     Ok(chosen.unwrap_or(&text).to_owned())
 }
 

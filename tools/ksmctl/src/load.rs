@@ -44,19 +44,32 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     let knobs = Knobs::save(machine)?;
     insert(machine, &file).map_err(|failure| failure.after_undoing(knobs.restore_run(machine)))?;
     let limit = Duration::from_secs(options.timeout);
-    let wanted = if options.stopped { knobs.stopped() } else { knobs };
+    let wanted = if options.stopped {
+        knobs.stopped()
+    } else {
+        knobs
+    };
     settle(machine, limit, &wanted)?;
-    wanted.restore(machine).map_err(|failure| failure.means("swapksm is in charge, with one difference"))?;
-    Ok(format!("swapksm is in charge of samepage merging ({})\n", run::meaning(&wanted.run)))
+    wanted
+        .restore(machine)
+        .map_err(|failure| failure.means("swapksm is in charge, with one difference"))?;
+    Ok(format!(
+        "swapksm is in charge of samepage merging ({})\n",
+        run::meaning(&wanted.run)
+    ))
 }
 
 /// Can this kernel do it, and has it not been done?
 fn check(machine: &Machine) -> Outcome {
     if machine.is_loaded() {
-        return Err(Failure::new("swapksm is loaded already").remedy("`ksmctl status` tells how it is doing"));
+        return Err(Failure::new("swapksm is loaded already")
+            .remedy("`ksmctl status` tells how it is doing"));
     }
     let missing = |what: &str, option: &str| {
-        Err(Failure::new(format!("this kernel {what} ({option} is off)")).remedy(format!("use a kernel with {option}, such as Debian's")))
+        Err(
+            Failure::new(format!("this kernel {what} ({option} is off)"))
+                .remedy(format!("use a kernel with {option}, such as Debian's")),
+        )
     };
     if !machine.has(files::LIVEPATCH) {
         return missing("cannot be patched while it runs", "CONFIG_LIVEPATCH");
@@ -72,24 +85,33 @@ fn insert(machine: &Machine, file: &Path) -> Outcome {
     for attempt in 1.. {
         unmerge(machine).map_err(|obstacle| obstacle.into_failure().means("not loaded"))?;
         let mut log = kmsg::Since::now(machine);
-        let Err(error) = machine.system.insert(file) else { return Ok(()) };
+        let Err(error) = machine.system.insert(file) else {
+            return Ok(());
+        };
         let started_again = error.raw_os_error() == Some(libc::EBUSY) && is_running(machine);
         if attempt == ATTEMPTS || !started_again || machine.system.take_interruption() {
             return Err(refusal::explain(&error, &log.records(), file));
         }
-        machine.system.tell("somebody has started the kernel's scanner again; stopping it once more");
+        machine
+            .system
+            .tell("somebody has started the kernel's scanner again; stopping it once more");
     }
     Ok(())
 }
 
 fn is_running(machine: &Machine) -> bool {
-    machine.read(&format!("{}/run", files::KSM)).is_ok_and(|run| run == run::MERGE)
+    machine
+        .read(&format!("{}/run", files::KSM))
+        .is_ok_and(|run| run == run::MERGE)
 }
 
 /// Waits until the module is in charge, or has it undone.
 fn settle(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
-    transition::wait(machine, Goal::Module, limit)
-        .map_err(|failure| failure.means("not loaded").after_undoing(turn_back(machine, limit, knobs)))
+    transition::wait(machine, Goal::Module, limit).map_err(|failure| {
+        failure
+            .means("not loaded")
+            .after_undoing(turn_back(machine, limit, knobs))
+    })
 }
 
 fn turn_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {

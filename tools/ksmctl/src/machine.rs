@@ -44,7 +44,10 @@ impl Machine {
 
     /// Entries of a directory; none when there is no such directory.
     pub fn list(&self, path: &str) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.path(path))
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut entries: Vec<_> = entries.map(|entry| entry.path()).collect();
         entries.sort();
         entries
@@ -66,7 +69,8 @@ impl Machine {
         if self.system.is_root() {
             return Ok(());
         }
-        Err(Failure::new(format!("only root may {action}")).remedy("run it again as root, for instance with sudo"))
+        Err(Failure::new(format!("only root may {action}"))
+            .remedy("run it again as root, for instance with sudo"))
     }
 
     /// Is the module there, in charge or not?
@@ -77,5 +81,8 @@ impl Machine {
 
 /// The last part of a path as text.
 pub fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

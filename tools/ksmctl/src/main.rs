@@ -16,8 +16,6 @@ mod run;
 mod signals;
 mod status;
 mod system;
-#[cfg(test)]
-mod tests;
 mod transition;
 mod unload;
 mod unmerge;

@@ -17,7 +17,9 @@ pub fn threads(machine: &Machine, pid: u32) -> impl Iterator<Item = u32> {
 
 /// A process or thread by its own name.
 pub fn name(machine: &Machine, pid: u32) -> String {
-    machine.read(&format!("{PROC}/{pid}/comm")).unwrap_or_else(|_| "?".to_owned())
+    machine
+        .read(&format!("{PROC}/{pid}/comm"))
+        .unwrap_or_else(|_| "?".to_owned())
 }
 
 /// `name (PID)`
@@ -26,8 +28,11 @@ pub fn describe(machine: &Machine, pid: u32) -> String {
 }
 
 fn numbers(machine: &Machine, directory: &str) -> impl Iterator<Item = u32> {
-    let mut numbers: Vec<u32> =
-        machine.list(directory).iter().filter_map(|path| name_of(path).parse().ok()).collect();
+    let mut numbers: Vec<u32> = machine
+        .list(directory)
+        .iter()
+        .filter_map(|path| name_of(path).parse().ok())
+        .collect();
     numbers.sort_unstable();
     numbers.into_iter()
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::kmsg::Record;
 
-const REBUILD: &str = "build it for the kernel that runs: make module KERNEL=VERSION in a checkout of swapksm";
+const REBUILD: &str =
+    "build it for the kernel that runs: make module KERNEL=VERSION in a checkout of swapksm";
 
 /// One line that says why, and one that says what to do.
 pub fn explain(error: &io::Error, log: &[Record], file: &Path) -> Failure {
@@ -46,7 +47,11 @@ fn from_log(line: &str) -> Option<(String, &'static str)> {
         return Some((reason.to_owned(), remedy));
     }
     if let Some((_, magic)) = line.split_once("version magic ") {
-        let mut quoted = magic.split('\'').skip(1).step_by(2).map(|text| text.split(' ').next().unwrap_or(text));
+        let mut quoted = magic
+            .split('\'')
+            .skip(1)
+            .step_by(2)
+            .map(|text| text.split(' ').next().unwrap_or(text));
         let (built, running) = (quoted.next()?, quoted.next()?);
         let why = if built == running {
             format!("it was built for a kernel with other options than this {running}")
@@ -64,20 +69,32 @@ fn from_log(line: &str) -> Option<(String, &'static str)> {
         return Some((format!("this kernel does not have {symbol}"), REBUILD));
     }
     if line.contains("livepatch support is disabled") {
-        return Some(("this kernel cannot be patched while it runs".to_owned(), "use a kernel with CONFIG_LIVEPATCH, such as Debian's"));
+        return Some((
+            "this kernel cannot be patched while it runs".to_owned(),
+            "use a kernel with CONFIG_LIVEPATCH, such as Debian's",
+        ));
     }
     if line.contains("not compatible with the already installed livepatches") {
         let remedy = "disable the other livepatch (see /sys/kernel/livepatch) first";
-        return Some(("another livepatch replaces the same functions".to_owned(), remedy));
+        return Some((
+            "another livepatch replaces the same functions".to_owned(),
+            remedy,
+        ));
     }
     None
 }
 
 /// The error itself, and the last thing the kernel said about us.
 fn other(error: &io::Error, log: &[Record], file: &str) -> Failure {
-    let said = log.iter().rev().find(|record| record.text.contains("swapksm") || record.text.contains("livepatch"));
-    let said = said.map(|record| format!(" (the kernel says: {})", record.text)).unwrap_or_default();
-    Failure::new(format!("{file} was not loaded: {error}{said}")).remedy("`dmesg` has the kernel's whole log")
+    let said = log
+        .iter()
+        .rev()
+        .find(|record| record.text.contains("swapksm") || record.text.contains("livepatch"));
+    let said = said
+        .map(|record| format!(" (the kernel says: {})", record.text))
+        .unwrap_or_default();
+    Failure::new(format!("{file} was not loaded: {error}{said}"))
+        .remedy("`dmesg` has the kernel's whole log")
 }
 
 #[cfg(test)]
@@ -85,8 +102,19 @@ mod tests {
     use super::*;
 
     fn told(errno: i32, log: &[&str]) -> String {
-        let log: Vec<_> = log.iter().map(|text| Record { level: 3, text: (*text).to_owned() }).collect();
-        let text = explain(&io::Error::from_raw_os_error(errno), &log, Path::new("swapksm.ko")).to_string();
+        let log: Vec<_> = log
+            .iter()
+            .map(|text| Record {
+                level: 3,
+                text: (*text).to_owned(),
+            })
+            .collect();
+        let text = explain(
+            &io::Error::from_raw_os_error(errno),
+            &log,
+            Path::new("swapksm.ko"),
+        )
+        .to_string();
         text.lines().next().unwrap().to_owned()
     }
 
@@ -98,11 +126,20 @@ mod tests {
             "ksmctl: swapksm.ko was not loaded: it was built for kernel 7.2.12+deb13-amd64, this is 7.3.4+deb13-amd64"
         );
         assert_eq!(
-            told(libc::EINVAL, &["livepatch: symbol 'break_ksm' not found in symbol table"]),
+            told(
+                libc::EINVAL,
+                &["livepatch: symbol 'break_ksm' not found in symbol table"]
+            ),
             "ksmctl: swapksm.ko was not loaded: this kernel does not have break_ksm"
         );
         assert_eq!(
-            told(libc::ENOENT, &["swapksm: Unknown symbol _RNvNtCs_x (err -2)", "something else"]),
+            told(
+                libc::ENOENT,
+                &[
+                    "swapksm: Unknown symbol _RNvNtCs_x (err -2)",
+                    "something else"
+                ]
+            ),
             "ksmctl: swapksm.ko was not loaded: this kernel does not have _RNvNtCs_x"
         );
         assert_eq!(
@@ -113,7 +150,10 @@ mod tests {
 
     #[test]
     fn the_error_number_names_the_cause() {
-        assert_eq!(told(libc::EEXIST, &[]), "ksmctl: swapksm.ko was not loaded: it is loaded already");
+        assert_eq!(
+            told(libc::EEXIST, &[]),
+            "ksmctl: swapksm.ko was not loaded: it is loaded already"
+        );
         assert_eq!(
             told(libc::EIO, &["livepatch: failed to patch object 'vmlinux'"]),
             "ksmctl: swapksm.ko was not loaded: Input/output error (os error 5) (the kernel says: livepatch: failed to patch object 'vmlinux')"

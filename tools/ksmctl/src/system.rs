@@ -75,11 +75,20 @@ impl System for Linux {
 
     fn insert(&self, file: &Path) -> io::Result<()> {
         const COMPRESSED_FILE: i32 = 4;
-        let compressed = file.extension().is_some_and(|end| end == "xz" || end == "zst" || end == "gz");
+        let compressed = file
+            .extension()
+            .is_some_and(|end| end == "xz" || end == "zst" || end == "gz");
         let flags = if compressed { COMPRESSED_FILE } else { 0 };
         let file = File::open(file)?;
         // SAFETY: The descriptor is open and the parameters are a constant string.
-        check(unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), flags) })
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_finit_module,
+                file.as_raw_fd(),
+                c"".as_ptr(),
+                flags,
+            )
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -111,7 +120,11 @@ fn write_and_exit(fd: RawFd, value: &[u8]) -> ! {
     // SAFETY: The descriptor is open and the slice is its own; `_exit` runs no code of the parent's.
     unsafe {
         let written = libc::write(fd, value.as_ptr().cast(), value.len());
-        libc::_exit(if written < 0 { *libc::__errno_location() } else { 0 })
+        libc::_exit(if written < 0 {
+            *libc::__errno_location()
+        } else {
+            0
+        })
     }
 }
 

@@ -41,14 +41,20 @@ pub fn wait(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
         }
         if waited >= limit {
             let tasks = listed(&stragglers(machine, goal));
-            let what = format!("after {} s some tasks have not changed over: {tasks}", limit.as_secs());
-            return Err(Failure::new(what).remedy("try again when they are idle, or give more time with --timeout"));
+            let what = format!(
+                "after {} s some tasks have not changed over: {tasks}",
+                limit.as_secs()
+            );
+            return Err(Failure::new(what)
+                .remedy("try again when they are idle, or give more time with --timeout"));
         }
         if waited >= told + TELL_EVERY {
             told = waited;
             let tasks = listed(&stragglers(machine, goal));
             let (now, limit) = (waited.as_secs(), limit.as_secs());
-            machine.system.tell(&format!("changing over: {now} s of at most {limit}, waiting for {tasks}"));
+            machine.system.tell(&format!(
+                "changing over: {now} s of at most {limit}, waiting for {tasks}"
+            ));
         }
         machine.system.pause(STEP);
         waited += STEP;
@@ -73,7 +79,9 @@ pub fn stragglers(machine: &Machine, goal: Goal) -> Vec<String> {
         for thread in processes::threads(machine, pid) {
             let task = format!("{}/{pid}/task/{thread}", files::PROC);
             if machine.number(&format!("{task}/patch_state")) == Some(still) {
-                let name = machine.read(&format!("{task}/comm")).unwrap_or_else(|_| "?".to_owned());
+                let name = machine
+                    .read(&format!("{task}/comm"))
+                    .unwrap_or_else(|_| "?".to_owned());
                 tasks.push(format!("{name} ({thread})"));
             }
         }
@@ -85,7 +93,11 @@ fn is_over(machine: &Machine, goal: Goal) -> Option<Outcome> {
     let turned_round = || Err(Failure::new("somebody else has turned the tasks round"));
     // The directory goes with the last task that has gone back.
     let Ok(enabled) = machine.read(files::ENABLED) else {
-        return Some(if goal == Goal::Kernel { Ok(()) } else { turned_round() });
+        return Some(if goal == Goal::Kernel {
+            Ok(())
+        } else {
+            turned_round()
+        });
     };
     let over = machine.number(files::TRANSITION) == Some(0);
     match (goal, enabled.as_str()) {

@@ -38,7 +38,9 @@ pub struct Options {
 pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     machine.need_root("unload a module")?;
     if !machine.is_loaded() {
-        return Err(Failure::new("swapksm is not loaded").remedy("`ksmctl status` tells who merges"));
+        return Err(
+            Failure::new("swapksm is not loaded").remedy("`ksmctl status` tells who merges")
+        );
     }
     if !machine.has(files::PATCH) {
         // It has been given back before; the module was left.
@@ -58,12 +60,18 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     }
     remove(machine)?;
     restored.map_err(|failure| failure.means("swapksm is unloaded, with one difference"))?;
-    Ok(format!("samepage merging is the kernel's own again ({})\n", run::meaning(&knobs.run)))
+    Ok(format!(
+        "samepage merging is the kernel's own again ({})\n",
+        run::meaning(&knobs.run)
+    ))
 }
 
 /// An open file would keep the module after everything else has gone back.
 fn refuse_open_files(machine: &Machine) -> Outcome {
-    if machine.number(files::REFCNT).is_none_or(|count| count <= HELD_BY_PATCH) {
+    if machine
+        .number(files::REFCNT)
+        .is_none_or(|count| count <= HELD_BY_PATCH)
+    {
         return Ok(());
     }
     Err(held(machine))
@@ -71,9 +79,15 @@ fn refuse_open_files(machine: &Machine) -> Outcome {
 
 fn held(machine: &Machine) -> Failure {
     let who = openers::find(machine);
-    let by = if who.is_empty() { "by nobody that /proc shows".to_owned() } else { format!("by {}", who.join(", ")) };
-    Failure::new(format!("not unloaded: /dev/ksm or an area of it is held open {by}"))
-        .remedy("end these processes, or have them close it, then try again")
+    let by = if who.is_empty() {
+        "by nobody that /proc shows".to_owned()
+    } else {
+        format!("by {}", who.join(", "))
+    };
+    Failure::new(format!(
+        "not unloaded: /dev/ksm or an area of it is held open {by}"
+    ))
+    .remedy("end these processes, or have them close it, then try again")
 }
 
 /// Unmerges as much as can be.
@@ -83,15 +97,23 @@ fn empty(machine: &Machine, knobs: &Knobs) -> Outcome {
         Err(obstacle) => obstacle,
     };
     if let Obstacle::Memory(text) = &obstacle {
-        machine.system.tell(&format!("{text}: going on; some pages will stay shared until they are written to or freed"));
+        machine.system.tell(&format!(
+            "{text}: going on; some pages will stay shared until they are written to or freed"
+        ));
         return Ok(());
     }
-    Err(obstacle.into_failure().means("not unloaded").after_undoing(knobs.restore_run(machine)))
+    Err(obstacle
+        .into_failure()
+        .means("not unloaded")
+        .after_undoing(knobs.restore_run(machine)))
 }
 
 /// Has every task change over to the kernel's functions, or none.
 fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
-    let wait = || transition::wait(machine, Goal::Kernel, limit).map_err(|failure| failure.means("not unloaded"));
+    let wait = || {
+        transition::wait(machine, Goal::Kernel, limit)
+            .map_err(|failure| failure.means("not unloaded"))
+    };
     start(machine).and_then(|()| wait()).map_err(|failure| {
         let kept = keep(machine, limit).and_then(|()| knobs.restore_run(machine));
         failure.after_undoing(kept)
@@ -100,16 +122,28 @@ fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
 
 fn start(machine: &Machine) -> Outcome {
     let mut waited = Duration::ZERO;
-    while machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "1") {
+    while machine
+        .read(files::ENABLED)
+        .is_ok_and(|enabled| enabled == "1")
+    {
         match machine.try_write(files::ENABLED, "0") {
             Ok(()) => break,
             // One livepatch after the other.
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < BUSY_LIMIT => {}
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                return Err(Failure::new("not unloaded: another livepatch of this kernel is changing over")
-                    .remedy("wait until the files /sys/kernel/livepatch/*/transition say 0, then try again"))
+                return Err(Failure::new(
+                    "not unloaded: another livepatch of this kernel is changing over",
+                )
+                .remedy(
+                    "wait until the files /sys/kernel/livepatch/*/transition say 0, then try again",
+                ))
             }
-            Err(error) => return Err(Failure::new(format!("not unloaded: cannot write 0 to {}: {error}", files::ENABLED))),
+            Err(error) => {
+                return Err(Failure::new(format!(
+                    "not unloaded: cannot write 0 to {}: {error}",
+                    files::ENABLED
+                )))
+            }
         }
         machine.system.pause(STEP);
         waited += STEP;
@@ -119,7 +153,10 @@ fn start(machine: &Machine) -> Outcome {
 
 /// Turns the tasks round, so that the module stays in charge.
 fn keep(machine: &Machine, limit: Duration) -> Outcome {
-    if machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "0") {
+    if machine
+        .read(files::ENABLED)
+        .is_ok_and(|enabled| enabled == "0")
+    {
         transition::start(machine, Goal::Module)?;
     }
     transition::wait(machine, Goal::Module, limit).map_err(|failure| {

@@ -34,10 +34,14 @@ pub fn unmerge(machine: &Machine) -> Result<(), Obstacle> {
         calls += 1;
         if calls % TELL_EVERY == 0 {
             let left = machine.number(&sharing).unwrap_or(0);
-            machine.system.tell(&format!("unmerging: {} s, {left} pages to go", calls / 10));
+            machine
+                .system
+                .tell(&format!("unmerging: {} s, {left} pages to go", calls / 10));
         }
     };
-    let result = machine.system.write_apart(&machine.path(&file), run::UNMERGE, &mut waiting);
+    let result = machine
+        .system
+        .write_apart(&machine.path(&file), run::UNMERGE, &mut waiting);
     let Err(error) = result else { return Ok(()) };
     // The kernel has stopped the scanner itself unless the writer was ended before.
     if machine.read(&file).is_ok_and(|run| run == run::MERGE) {
@@ -50,7 +54,9 @@ fn obstacle(error: &io::Error, interrupted: bool) -> Obstacle {
     match error.raw_os_error() {
         _ if interrupted => Obstacle::Interrupted,
         Some(libc::EINTR) => Obstacle::Interrupted,
-        Some(libc::ENOMEM) => Obstacle::Memory("there is not enough memory to unmerge everything".to_owned()),
+        Some(libc::ENOMEM) => {
+            Obstacle::Memory("there is not enough memory to unmerge everything".to_owned())
+        }
         // ERESTARTSYS is told to nobody but a debugger: the writer had a signal that ended it.
         None => Obstacle::Memory(format!("unmerging was {error}")),
         Some(_) => Obstacle::Other(format!("cannot write 2 to {KSM}/run: {error}")),

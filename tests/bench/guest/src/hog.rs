@@ -18,7 +18,8 @@ impl Hog {
         // SAFETY: each end is wrapped once per process.
         let wrap = |fd| unsafe { fs::File::from_raw_fd(fd) };
         let Some(pid) = sys::fork().context("fork")? else {
-            let ready = sys::map(bytes).and_then(|start| sys::lock(start, bytes));
+            // Shared, so that it does not count as anonymous memory.
+            let ready = sys::map(bytes, libc::MAP_SHARED).and_then(|start| sys::lock(start, bytes));
             let _ = wrap(into).write_all(&[u8::from(ready.is_ok())]);
             loop {
                 sys::pause(1_000_000);

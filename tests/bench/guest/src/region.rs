@@ -40,7 +40,7 @@ pub struct Region {
 impl Region {
     /// Maps and fills it, and opens it to merging.
     pub fn new(pages: usize, content: Content) -> io::Result<Region> {
-        let region = Region { start: sys::map(pages * PAGE)?, pages, content };
+        let region = Region { start: sys::map(pages * PAGE, libc::MAP_PRIVATE)?, pages, content };
         for page in 0..pages {
             region.words(page)[..VARIED].copy_from_slice(&model(content.seed(page)));
         }

@@ -13,9 +13,9 @@ fn check(value: i64) -> io::Result<i64> {
     }
 }
 
-/// Private anonymous memory, never a huge page; it lives until `unmap` or the end of the process.
-pub fn map(bytes: usize) -> io::Result<usize> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+/// Anonymous memory, private or shared, never a huge page; it lives until `unmap` or the end of the process.
+pub fn map(bytes: usize, sharing: i32) -> io::Result<usize> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, sharing | libc::MAP_ANONYMOUS);
     // SAFETY: the kernel chooses a range that nothing else uses.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
     check(start as i64)?;

@@ -27,8 +27,10 @@ pub fn report(machine: &Machine) -> Outcome<Report> {
         _ => Vec::new(),
     };
     if merger == Merger::None {
-        return Err(Failure::new("this kernel has no samepage merging (no /sys/kernel/mm/ksm)")
-            .remedy("use a kernel with CONFIG_KSM, such as Debian's"));
+        return Err(
+            Failure::new("this kernel has no samepage merging (no /sys/kernel/mm/ksm)")
+                .remedy("use a kernel with CONFIG_KSM, such as Debian's"),
+        );
     }
     let ksm = numbers(machine);
     let number = |file| ksm.get(file).copied().unwrap_or(0);
@@ -57,14 +59,26 @@ fn merger(machine: &Machine) -> Merger {
 }
 
 fn numbers(machine: &Machine) -> BTreeMap<String, i64> {
-    let names = machine.list(files::KSM).into_iter().map(|path| name_of(&path));
+    let names = machine
+        .list(files::KSM)
+        .into_iter()
+        .map(|path| name_of(&path));
     let names = names.filter(|name| !NOT_READ.contains(&name.as_str()));
-    names.filter_map(|name| Some((name.clone(), machine.number(&format!("{}/{name}", files::KSM))?))).collect()
+    names
+        .filter_map(|name| {
+            Some((
+                name.clone(),
+                machine.number(&format!("{}/{name}", files::KSM))?,
+            ))
+        })
+        .collect()
 }
 
 fn advisor(machine: &Machine) -> Option<String> {
     let modes = machine.read(&format!("{}/advisor_mode", files::KSM)).ok()?;
-    modes.split_whitespace().find_map(|mode| Some(mode.strip_prefix('[')?.strip_suffix(']')?.to_owned()))
+    modes
+        .split_whitespace()
+        .find_map(|mode| Some(mode.strip_prefix('[')?.strip_suffix(']')?.to_owned()))
 }
 
 /// `None`: not allowed to look at all of them.

@@ -37,7 +37,9 @@ fn merger(report: &Report) -> String {
         tasks => format!("; waiting for {}", tasks.join(", ")),
     };
     match report.merger {
-        Merger::Kernel if report.module_loaded => "the kernel (swapksm is loaded, but not in charge)".to_owned(),
+        Merger::Kernel if report.module_loaded => {
+            "the kernel (swapksm is loaded, but not in charge)".to_owned()
+        }
         Merger::Kernel => "the kernel".to_owned(),
         Merger::Swapksm => "swapksm".to_owned(),
         Merger::Loading => format!("nobody: changing over to swapksm{}", waiting()),
@@ -51,7 +53,10 @@ fn scanner(report: &Report) -> String {
         Some(run) => format!("{} (run {run})", run::meaning(&run.to_string())),
         None => "unknown".to_owned(),
     };
-    if let (Some(pages), Some(pause)) = (report.number("pages_to_scan"), report.number("sleep_millisecs")) {
+    if let (Some(pages), Some(pause)) = (
+        report.number("pages_to_scan"),
+        report.number("sleep_millisecs"),
+    ) {
         text += &format!(", {} pages every {pause} ms", grouped(pages));
     }
     if let Some(mode) = report.advisor_mode.as_ref().filter(|mode| *mode != "none") {
@@ -64,14 +69,17 @@ fn scanner(report: &Report) -> String {
 }
 
 fn pages(report: &Report) -> String {
-    listed(report, &[
-        ("pages_shared", "shared"),
-        ("pages_sharing", "more sharing them"),
-        ("pages_unshared", "unshared"),
-        ("pages_volatile", "changing"),
-        ("ksm_zero_pages", "empty"),
-        ("nodeless_pages", "merged for good"),
-    ])
+    listed(
+        report,
+        &[
+            ("pages_shared", "shared"),
+            ("pages_sharing", "more sharing them"),
+            ("pages_unshared", "unshared"),
+            ("pages_volatile", "changing"),
+            ("ksm_zero_pages", "empty"),
+            ("nodeless_pages", "merged for good"),
+        ],
+    )
 }
 
 fn saved(report: &Report) -> String {
@@ -83,12 +91,15 @@ fn saved(report: &Report) -> String {
 }
 
 fn swap(report: &Report) -> String {
-    listed(report, &[
-        ("nodes_swapped", "shared pages swapped out"),
-        ("sharers_swapped", "mappings of such"),
-        ("swapin_shared", "swapped in shared"),
-        ("swapin_copied", "swapped in as copies"),
-    ])
+    listed(
+        report,
+        &[
+            ("nodes_swapped", "shared pages swapped out"),
+            ("sharers_swapped", "mappings of such"),
+            ("swapin_shared", "swapped in shared"),
+            ("swapin_copied", "swapped in as copies"),
+        ],
+    )
 }
 
 fn left_to_do(report: &Report) -> String {
@@ -106,10 +117,17 @@ fn processes(report: &Report) -> String {
 }
 
 fn table(list: &[Process]) -> String {
-    let mut out = format!("{:>9}  {:<16}{:>12}{:>14}\n", "PID", "NAME", "MERGED", "SAVED");
+    let mut out = format!(
+        "{:>9}  {:<16}{:>12}{:>14}\n",
+        "PID", "NAME", "MERGED", "SAVED"
+    );
     for process in list.iter().take(LISTED) {
         let (merged, profit) = (grouped(process.merging_pages), bytes(process.profit));
-        let _ = writeln!(out, "{:>9}  {:<16}{merged:>12}{profit:>14}", process.pid, process.name);
+        let _ = writeln!(
+            out,
+            "{:>9}  {:<16}{merged:>12}{profit:>14}",
+            process.pid, process.name
+        );
     }
     if let more @ 1.. = list.len().saturating_sub(LISTED) {
         let _ = writeln!(out, "{:>9}  and {more} more", "");
@@ -119,14 +137,23 @@ fn table(list: &[Process]) -> String {
 
 /// The numbers there are, each with what it counts.
 fn listed(report: &Report, numbers: &[(&str, &str)]) -> String {
-    let there = numbers.iter().filter_map(|(file, meaning)| Some((report.number(file)?, meaning)));
-    there.map(|(number, meaning)| format!("{} {meaning}", grouped(number))).collect::<Vec<_>>().join(", ")
+    let there = numbers
+        .iter()
+        .filter_map(|(file, meaning)| Some((report.number(file)?, meaning)));
+    there
+        .map(|(number, meaning)| format!("{} {meaning}", grouped(number)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// 1,234,567
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    let mut text = if number < 0 {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
             text.push(',');
@@ -146,7 +173,10 @@ fn bytes(count: i64) -> String {
         amount /= 1024.0;
         unit = Some(next);
     }
-    unit.map_or_else(|| format!("{count} bytes"), |unit| format!("{amount:.1} {unit}"))
+    unit.map_or_else(
+        || format!("{count} bytes"),
+        |unit| format!("{amount:.1} {unit}"),
+    )
 }
 
 #[cfg(test)]
@@ -155,7 +185,13 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!([grouped(0), grouped(999), grouped(-1000), grouped(1_234_567)], ["0", "999", "-1,000", "1,234,567"]);
-        assert_eq!([bytes(0), bytes(-2048), bytes(117_440_512)], ["0 bytes", "-2.0 KiB", "112.0 MiB"]);
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(-1000), grouped(1_234_567)],
+            ["0", "999", "-1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [bytes(0), bytes(-2048), bytes(117_440_512)],
+            ["0 bytes", "-2.0 KiB", "112.0 MiB"]
+        );
     }
 }
