@@ -65,7 +65,11 @@ impl Advisor {
         };
         let change = percent(scan_time, last_scan_time);
         let change = moving_average(self.change, change);
-        let wanted = (batch * 100).checked_div(factor).unwrap_or(0).wrapping_mul(change) / 100;
+        let wanted = (batch * 100)
+            .checked_div(factor)
+            .unwrap_or(0)
+            .wrapping_mul(change)
+            / 100;
 
         // What the CPU limits make of it.
         let pages_per_percent = batch.checked_div(cpu_percent).unwrap_or(0).max(1);
@@ -96,7 +100,10 @@ impl Advisor {
 
 /// `part` of `whole` in per cent, at least 1. No division by zero, which the kernel would not survive.
 fn percent(part: u64, whole: u64) -> u64 {
-    part.wrapping_mul(100).checked_div(whole).unwrap_or(0).max(1)
+    part.wrapping_mul(100)
+        .checked_div(whole)
+        .unwrap_or(0)
+        .max(1)
 }
 
 /// Exponentially weighted: `newest` counts for [`NEWEST_WEIGHT`] per cent.

@@ -84,10 +84,6 @@ counters! {
     pending,
     /// Merges not done because `max_kernel_pages` was reached.
     merge_denied,
-    /// Merged pages that are in swap.
-    nodes_swapped,
-    /// Mappings of merged pages that are in swap.
-    sharers_swapped,
     /// Swap-ins that found their page merged again, without a copy.
     swapin_shared,
     /// Swap-ins that got a copy of their own.
@@ -96,13 +92,11 @@ counters! {
     swapin_miss_unknown,
     /// Not shared at swap-in: the page came back as part of a large folio.
     swapin_miss_large,
-    /// Not shared at swap-in: the swap slot belongs to another page by now.
-    swapin_miss_reused,
-    /// Not shared at swap-in: the page is the process's own.
+    /// Not shared at swap-in: the swap slot was freed and is a private page's now.
     swapin_miss_exclusive,
     /// Not shared at swap-in: the merged page exists in memory already, elsewhere.
     swapin_miss_stale,
-    /// Not shared at swap-in: the content's hash differs.
+    /// Not shared at swap-in: the swap slot was freed and reused, its content is another.
     swapin_miss_hash,
     /// Merged pages left without a node, which only their users can free.
     nodeless,

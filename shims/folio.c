@@ -95,6 +95,11 @@ bool swapksm_folio_is_mapped(const struct folio *folio)
 	return folio_mapped(folio);
 }
 
+unsigned int swapksm_folio_mapcount(const struct folio *folio)
+{
+	return folio_mapcount(folio);
+}
+
 bool swapksm_folio_is_swapcache(const struct folio *folio)
 {
 	return folio_test_swapcache(folio);

@@ -35,6 +35,7 @@ void swapksm_folio_unlock(struct folio *folio);
 bool swapksm_folio_is_ksm(const struct folio *folio);
 bool swapksm_folio_is_large(const struct folio *folio);
 bool swapksm_folio_is_mapped(const struct folio *folio);
+unsigned int swapksm_folio_mapcount(const struct folio *folio);
 bool swapksm_folio_is_swapcache(const struct folio *folio);
 /* The swap entry of a folio in the swap cache, as a number. Folio locked. */
 unsigned long swapksm_folio_swap(const struct folio *folio);

@@ -5,6 +5,7 @@
 #include <linux/freezer.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
+#include <linux/oom.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
 
@@ -60,6 +61,16 @@ u64 swapksm_now_ns(void)
 void swapksm_cond_resched(void)
 {
 	cond_resched();
+}
+
+void swapksm_first_victim_begin(void)
+{
+	set_current_oom_origin();
+}
+
+void swapksm_first_victim_end(void)
+{
+	clear_current_oom_origin();
 }
 
 const void *swapksm_current(void)

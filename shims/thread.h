@@ -31,6 +31,13 @@ u64 swapksm_now_ns(void);
 /* Let others run when they want to. May sleep. */
 void swapksm_cond_resched(void);
 
+/*
+ * Have the OOM killer take the calling task first: what it is about to use up is its own doing (linux/oom.h; mm/ksm.c does
+ * so while unmerging). To be ended by the same task.
+ */
+void swapksm_first_victim_begin(void);
+void swapksm_first_victim_end(void);
+
 /* The calling task, for comparing only. */
 const void *swapksm_current(void);
 

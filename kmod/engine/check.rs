@@ -51,7 +51,12 @@ pub(crate) fn self_check(out: &mut dyn Write) -> Result<bool> {
         let state = node.state.lock();
         let listed = state.sharers().count() as i64;
         if listed != i64::from(state.count()) {
-            let _ = writeln!(out, "node: {} sharers on the list, {} counted", listed, state.count());
+            let _ = writeln!(
+                out,
+                "node: {} sharers on the list, {} counted",
+                listed,
+                state.count()
+            );
             tally.differences += 1;
         }
         shared += i64::from(listed > 0);
@@ -98,7 +103,12 @@ fn check_space(engine: &mut Engine, space: Live<Space>, tally: &mut Tally, out: 
             }
         }
         if used != chunk.used(engine) {
-            let _ = writeln!(out, "chunk: {} slots counted, {} in use", chunk.used(engine), used);
+            let _ = writeln!(
+                out,
+                "chunk: {} slots counted, {} in use",
+                chunk.used(engine),
+                used
+            );
             tally.differences += 1;
         }
         index += 1;

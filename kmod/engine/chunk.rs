@@ -213,7 +213,10 @@ impl ChunkState {
             self.live.put(slot, false);
             let ours = self.busy_slot as usize == slot && self.busy_task == current;
             // The walker of the node's own page looks itself what became of the entry (`super::rmap`).
-            let walked = !ours && self.sharer(slot).is_some_and(|s| s.node().announce_moved(current));
+            let walked = !ours
+                && self
+                    .sharer(slot)
+                    .is_some_and(|s| s.node().announce_moved(current));
             if !ours && !walked {
                 suspects += i64::from(!self.suspect.put(slot, true));
             }
@@ -347,7 +350,11 @@ impl Chunk {
         let mut state = self.state.lock();
         // The order of these two is what makes it right: an invalidation counts itself before it comes to this lock. If
         // it has not counted yet, it will come, and clear what we install.
-        if state.last_seq > seq || self.space().is_invalidating(self.index, fresh.then_some(seq)) {
+        if state.last_seq > seq
+            || self
+                .space()
+                .is_invalidating(self.index, fresh.then_some(seq))
+        {
             return false;
         }
         let mut added = 0;

@@ -149,11 +149,7 @@ pub(crate) unsafe fn disable(mm: *mut b::mm_struct) -> Result {
 /// # Safety
 ///
 /// The mmap lock is held for writing.
-pub(crate) unsafe fn new_vma_flags(
-    mm: *mut b::mm_struct,
-    file: *const b::file,
-    flags: u64,
-) -> u64 {
+pub(crate) unsafe fn new_vma_flags(mm: *mut b::mm_struct, file: *const b::file, flags: u64) -> u64 {
     // SAFETY: By the contract.
     unsafe {
         if !b::swapksm_mm_is_merge_any(mm) || !b::swapksm_flags_compatible(file, flags as _) {

@@ -45,6 +45,9 @@ impl At<'_> {
 /// Partners with equal hash and other bytes that are looked at before giving up.
 const TRIES: usize = 8;
 
+/// Copies of a merged page that are looked at for one with room, or for one in memory.
+const COPIES: usize = 16;
+
 /// The realm a frame's content belongs to.
 pub(crate) fn realm_of(chunk: Live<Chunk>, pfn: u64) -> Realm {
     Realm {
@@ -147,16 +150,18 @@ fn merge_stable(engine: &mut Engine, at: At<'_>, page: &Page, realm: Realm, hash
     false
 }
 
-/// A node of this ring that can take one more sharer, with its page.
-fn candidate(engine: &Engine, first: Live<Node>, realm: Realm) -> Option<(Live<Node>, Folio)> {
+/// A node of this ring that can take one more sharer, with its page. Where the search ends the next one begins: rings may
+/// be of any length, and most of a long one is full.
+fn candidate(engine: &mut Engine, first: Live<Node>, realm: Realm) -> Option<(Live<Node>, Folio)> {
     let limit = CONFIG.max_page_sharing.load(Relaxed);
     let mut node = first;
-    loop {
+    for _ in 0..COPIES {
         let count = node.state.lock().count();
         if count > 0 && count < limit {
             if let Some(folio) = node.folio() {
                 // Migrated to another NUMA node: no partner here any more.
                 if nid_of(folio.pfn()) == realm.nid {
+                    node.lead(engine, first);
                     return Some((node, folio));
                 }
             }
@@ -166,6 +171,8 @@ fn candidate(engine: &Engine, first: Live<Node>, realm: Realm) -> Option<(Live<N
             return None;
         }
     }
+    node.lead(engine, first);
+    None
 }
 
 /// Maps the page of `node` instead of `page`. True when that is done.
@@ -192,9 +199,7 @@ fn merge_into(
     let done = {
         let _busy = at.chunk.busy(at.slot);
         // SAFETY: The mmap lock is held, the merged folio locked; one reference on the page is ours.
-        unsafe {
-            b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), folio.page()) == 0
-        }
+        unsafe { b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), folio.page()) == 0 }
     };
     if done {
         reap::unhang(engine, at.chunk, at.slot);
@@ -282,7 +287,11 @@ fn merge_two(
         return;
     };
     drop(page);
-    let second = At { chunk, slot, user: &other };
+    let second = At {
+        chunk,
+        slot,
+        user: &other,
+    };
     let merged = match node.folio() {
         Some(folio) => merge_into(engine, second, &partner, node, folio),
         None => false,
@@ -304,7 +313,11 @@ fn merge_two(
 fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<Live<Node>> {
     let sharer = Sharer::alloc()?;
     let realm = realm_of(at.chunk, page.pfn());
-    let key = Key { group: realm.group, nid: realm.nid, hash };
+    let key = Key {
+        group: realm.group,
+        nid: realm.nid,
+        hash,
+    };
     let node = Node::alloc(engine, key)?;
     let lock = at.user.read_lock();
     let vma = lock.mergeable_vma(at.address());
@@ -335,31 +348,46 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
     Some(node)
 }
 
-/// A node in the tree with the same key and bytes.
-fn twin_of(engine: &Engine, node: Live<Node>, folio: &LockedFolio, hash: u64) -> Option<Live<Node>> {
+/// A node in the tree with the same key and bytes. One whose page is out in swap is taken at its hash's word: being in a
+/// ring only says where to look, and bytes are compared before every merge.
+fn twin_of(
+    engine: &Engine,
+    node: Live<Node>,
+    folio: &LockedFolio,
+    hash: u64,
+) -> Option<Live<Node>> {
     let mut link = engine.stable.first_equal(hash);
-    while !link.is_null() {
+    let mut tries = TRIES;
+    while !link.is_null() && tries > 0 {
         // SAFETY: Links in the tree are those of nodes.
         let other = unsafe { Live::from_raw(Node::of_link(link)).unwrap_unchecked() };
         // SAFETY: In the tree.
         link = unsafe { engine.stable.next_equal(link) };
+        tries -= 1;
         if other.key.get(engine) != node.key.get(engine) {
             continue;
         }
-        let mut copy = other;
-        loop {
-            if let Some(theirs) = copy.folio() {
-                // SAFETY: Both are held.
-                if unsafe { b::swapksm_pages_identical(folio.page(), theirs.page()) } {
-                    return Some(other);
-                }
-                break;
-            }
-            // Out in swap: another copy has the same bytes.
-            copy = copy.next_copy(engine);
-            if copy == other {
-                break;
-            }
+        // SAFETY: Both are held.
+        let is_same =
+            |theirs: Folio| unsafe { b::swapksm_pages_identical(folio.page(), theirs.page()) };
+        if page_of_ring(engine, other).is_none_or(is_same) {
+            return Some(other);
+        }
+    }
+    None
+}
+
+/// A page of a ring that is in memory, if one is found soon.
+fn page_of_ring(engine: &Engine, first: Live<Node>) -> Option<Folio> {
+    let mut node = first;
+    for _ in 0..COPIES {
+        let folio = node.folio();
+        if folio.is_some() {
+            return folio;
+        }
+        node = node.next_copy(engine);
+        if node == first {
+            break;
         }
     }
     None
@@ -374,7 +402,13 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         reap::unhang(engine, at.chunk, at.slot);
         return;
     };
-    if at.chunk.state.lock().sharer(at.slot).is_some_and(|s| s.node() == node) {
+    if at
+        .chunk
+        .state
+        .lock()
+        .sharer(at.slot)
+        .is_some_and(|s| s.node() == node)
+    {
         resettle(engine, node, page.pfn());
         return;
     }
@@ -415,7 +449,11 @@ fn resettle(engine: &mut Engine, node: Live<Node>, pfn: u64) {
     };
     let folio = folio.lock_owned();
     key.nid = nid;
-    key.hash = Realm { group: key.group, nid }.hash(engine, &page);
+    key.hash = Realm {
+        group: key.group,
+        nid,
+    }
+    .hash(engine, &page);
     node.unplace(engine);
     node.key.set(engine, key);
     let twin = twin_of(engine, node, &folio, key.hash);

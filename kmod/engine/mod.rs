@@ -12,9 +12,9 @@ use core::{
 };
 use kernel::prelude::*;
 
-pub(crate) mod chunk;
 #[cfg(swapksm_debug)]
 mod check;
+pub(crate) mod chunk;
 pub(crate) mod entry;
 mod hash;
 pub(crate) mod locks;
@@ -28,9 +28,9 @@ pub(crate) mod swapin;
 mod tree;
 mod word;
 
-pub(crate) use chunk::ITEM_SIZE;
 #[cfg(swapksm_debug)]
 pub(crate) use check::self_check;
+pub(crate) use chunk::ITEM_SIZE;
 
 use crate::{
     config::{CONFIG, RUN_MERGE, RUN_STOP, RUN_UNMERGE},
@@ -157,7 +157,8 @@ pub(crate) fn deactivate() {
     loop {
         let link = engine.stable.first();
         // SAFETY: Links in the tree are those of nodes.
-        let Some(node) = (unsafe { Live::from_raw(Node::of_link(link)) }).filter(|_| !link.is_null())
+        let Some(node) =
+            (unsafe { Live::from_raw(Node::of_link(link)) }).filter(|_| !link.is_null())
         else {
             break;
         };
@@ -173,6 +174,28 @@ pub(crate) fn deactivate() {
             nodeless
         );
     }
+}
+
+/// What of the merged memory is in swap.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct InSwap {
+    /// Merged pages that are in swap only.
+    pub(crate) nodes: u64,
+    /// Mappings of merged pages that are in swap, those of pages that others have in memory included.
+    pub(crate) sharers: u64,
+}
+
+/// Counts what is in swap, node by node: reclaim does not tell when it drops a page. May sleep.
+pub(crate) fn in_swap() -> InSwap {
+    let mut sum = InSwap::default();
+    let mut engine = hold();
+    for_each_node(&mut engine, |node| {
+        let (whole, sharers) = node.in_swap();
+        sum.nodes += u64::from(whole);
+        sum.sharers += u64::from(sharers);
+        thread::cond_resched();
+    });
+    sum
 }
 
 /// Does `each` for every node.
@@ -237,6 +260,8 @@ pub(crate) fn set_run(run: u32) -> Result {
 /// Gives every sharer a page of its own and forgets all items.
 fn unmerge(engine: &mut Engine) -> Result {
     let mut result = Ok(());
+    // Every copy made here is memory that this task asked for: it goes first when there is none left.
+    let first_victim = thread::FirstVictim::new();
     space::for_each(engine, |space| {
         if result.is_err() {
             return;
@@ -247,6 +272,7 @@ fn unmerge(engine: &mut Engine) -> Result {
             result = kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) });
         }
     });
+    drop(first_victim);
     result?;
     let mut all = KVec::new();
     space::for_each(engine, |space| {
@@ -266,16 +292,18 @@ fn unmerge(engine: &mut Engine) -> Result {
 
 /// `merge_across_nodes`. `EBUSY` while pages are shared. May sleep.
 pub(crate) fn set_merge_across_nodes(on: bool) -> Result {
-    set_when_empty(|| CONFIG.merge_across_nodes.store(u32::from(on), Relaxed), || {
-        (CONFIG.merge_across_nodes.load(Relaxed) != 0) == on
-    })
+    set_when_empty(
+        || CONFIG.merge_across_nodes.store(u32::from(on), Relaxed),
+        || (CONFIG.merge_across_nodes.load(Relaxed) != 0) == on,
+    )
 }
 
 /// `max_page_sharing`, at least 2. `EBUSY` while pages are shared. May sleep.
 pub(crate) fn set_max_page_sharing(count: u32) -> Result {
-    set_when_empty(|| CONFIG.max_page_sharing.store(count, Relaxed), || {
-        CONFIG.max_page_sharing.load(Relaxed) == count
-    })
+    set_when_empty(
+        || CONFIG.max_page_sharing.store(count, Relaxed),
+        || CONFIG.max_page_sharing.load(Relaxed) == count,
+    )
 }
 
 fn set_when_empty(set: impl Fn(), is_set: impl Fn() -> bool) -> Result {
@@ -286,7 +314,7 @@ fn set_when_empty(set: impl Fn(), is_set: impl Fn() -> bool) -> Result {
     if STATS.pages_shared.get() != 0 {
         return Err(EBUSY);
     }
-    scan::prune(&mut engine);
+    scan::prune(&mut engine, true);
     if !engine.stable.first().is_null() {
         return Err(EBUSY);
     }

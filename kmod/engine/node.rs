@@ -38,7 +38,10 @@ use super::{
 };
 use crate::{
     stats::STATS,
-    sys::{bindings as b, folio::{Folio, LockedFolio}},
+    sys::{
+        bindings as b,
+        folio::{Folio, LockedFolio},
+    },
 };
 
 /// No page in memory.
@@ -268,9 +271,7 @@ impl Node {
                 return None;
             }
             // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline.
-            let folio = unsafe {
-                b::swapksm_keyhole(pfn as _, ptr::from_ref(self).cast())
-            };
+            let folio = unsafe { b::swapksm_keyhole(pfn as _, ptr::from_ref(self).cast()) };
             // SAFETY: The reference is ours now.
             if let Some(folio) = unsafe { Folio::from_raw(folio) } {
                 return Some(folio);
@@ -285,13 +286,31 @@ impl Node {
         }
     }
 
+    /// Is the page in swap only, and how many sharers' mappings are in swap? Forks that nobody knows of count as mappings
+    /// in memory, so the second number may be too low by theirs.
+    pub(crate) fn in_swap(&self) -> (bool, u32) {
+        let (entry, count) = {
+            let state = self.state.lock();
+            (state.entry, state.count)
+        };
+        if entry == 0 || count == 0 {
+            return (false, 0);
+        }
+        match self.folio() {
+            Some(folio) => (false, count.saturating_sub(folio.mapcount())),
+            None => (true, count),
+        }
+    }
+
     /// Locks what the sharers' list is under: the page's folio, if there is one. `None` means that there is none, and
     /// none can appear until the swap-in hook has had the node's lock. May sleep.
     fn lock_page(&self) -> Option<LockedFolio> {
         loop {
             let folio = self.folio()?.lock_owned();
             // SAFETY: We have a reference.
-            if unsafe { b::swapksm_folio_node(folio.as_ptr()) } == ptr::from_ref(self).cast_mut().cast() {
+            if unsafe { b::swapksm_folio_node(folio.as_ptr()) }
+                == ptr::from_ref(self).cast_mut().cast()
+            {
                 return Some(folio);
             }
             // Migrated before we had the lock: the node knows its new frame by now.
@@ -329,7 +348,9 @@ impl Node {
             state.count == 1
         };
         // SAFETY: Just filled in.
-        chunk.set_sharer(engine, slot, unsafe { Live::from_raw(raw).unwrap_unchecked() });
+        chunk.set_sharer(engine, slot, unsafe {
+            Live::from_raw(raw).unwrap_unchecked()
+        });
         if first {
             STATS.pages_shared.inc();
         } else {
@@ -456,7 +477,11 @@ impl Node {
             None => {
                 self.place.set(
                     engine,
-                    Place { next: me, prev: me, in_tree: true },
+                    Place {
+                        next: me,
+                        prev: me,
+                        in_tree: true,
+                    },
                 );
                 let hash = self.key.get(engine).hash;
                 // SAFETY: In no tree yet; erased before it is freed.
@@ -471,7 +496,11 @@ impl Node {
                 STATS.dups.inc();
                 self.place.set(
                     engine,
-                    Place { next: at.next, prev: twin.as_ptr(), in_tree: false },
+                    Place {
+                        next: at.next,
+                        prev: twin.as_ptr(),
+                        in_tree: false,
+                    },
                 );
                 // SAFETY: Nodes of a ring exist while the engine is held.
                 unsafe {
@@ -520,8 +549,26 @@ impl Node {
         }
         self.place.set(
             engine,
-            Place { next: ptr::null_mut(), prev: ptr::null_mut(), in_tree: false },
+            Place {
+                next: ptr::null_mut(),
+                prev: ptr::null_mut(),
+                in_tree: false,
+            },
         );
+    }
+
+    /// Makes this node the one of its ring that is in the tree, instead of `first`.
+    pub(crate) fn lead(self: Live<Self>, engine: &mut Engine, first: Live<Node>) {
+        if self == first {
+            return;
+        }
+        for (node, in_tree) in [(self, true), (first, false)] {
+            let mut place = node.place.get(engine);
+            place.in_tree = in_tree;
+            node.place.set(engine, place);
+        }
+        // SAFETY: `first` is in the tree, we are not, and the keys of a ring are equal.
+        unsafe { engine.stable.replace(first.link(), self.link()) };
     }
 
     /// The next node of the ring. All of them exist while the engine is held and none is freed.
@@ -557,6 +604,10 @@ pub(crate) mod entries {
 
     struct Table([*mut Node; BUCKETS]);
 
+    /// Nodes in the table. Written under its lock; who reads it without may miss a node that is just being remembered,
+    /// whose folio is locked then, so that no swap-in of its entry can be on its way.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
     // SAFETY: Plain pointers, reached under the lock only.
     unsafe impl Send for Table {}
 
@@ -584,6 +635,7 @@ pub(crate) mod entries {
             while !(*place).is_null() {
                 if *place == node.as_ptr() {
                     *place = *node.next_entry.get();
+                    COUNT.store(COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
                     return;
                 }
                 place = (**place).next_entry.get();
@@ -606,6 +658,7 @@ pub(crate) mod entries {
         // SAFETY: In no bucket now.
         unsafe { *node.next_entry.get() = *head };
         *head = node.as_ptr();
+        COUNT.store(COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// The node's entry is nothing of its any more. Any context.
@@ -619,6 +672,9 @@ pub(crate) mod entries {
 
     /// The node whose page went to `entry`, with a reference. Any context.
     pub(crate) fn find(entry: u64) -> Option<Live<Node>> {
+        if COUNT.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
         let table = ENTRIES.lock();
         let mut at = table.0[bucket(entry)];
         // SAFETY: Nodes in the table exist. Their entry is changed only while they are not in it or under its lock.
@@ -651,6 +707,9 @@ impl Sharers<'static> {
     /// The node's page is in memory, and the caller has its folio's lock while it iterates.
     pub(crate) unsafe fn under_folio_lock(node: Live<Node>) -> Self {
         // SAFETY: Changes need the folio lock too.
-        Sharers(unsafe { (*node.state.data_ptr()).sharers }, core::marker::PhantomData)
+        Sharers(
+            unsafe { (*node.state.data_ptr()).sharers },
+            core::marker::PhantomData,
+        )
     }
 }

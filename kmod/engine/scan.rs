@@ -42,6 +42,8 @@ pub(super) struct Cursor {
     /// Next address in the space.
     address: usize,
     pass: Pass,
+    /// When chains were last looked through.
+    pruned_ns: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,11 @@ enum Pass {
 
 impl Cursor {
     pub(super) const fn new() -> Self {
-        Self { address: 0, pass: Pass::None }
+        Self {
+            address: 0,
+            pass: Pass::None,
+            pruned_ns: 0,
+        }
     }
 }
 
@@ -140,11 +146,14 @@ fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
 fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     // Pages wait in per-CPU batches with an extra reference, which looks like a pin.
     lru::add_drain_all();
-    prune(engine);
+    let chains = chains_are_due(&mut engine.cursor);
+    prune(engine, chains);
     advisor.begin();
     space::cursor_start();
     engine.cursor.address = 0;
-    engine.cursor.pass = Pass::Running { start_ns: thread::now_ns() };
+    engine.cursor.pass = Pass::Running {
+        start_ns: thread::now_ns(),
+    };
 }
 
 fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
@@ -154,8 +163,9 @@ fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     }
 }
 
-/// Frees nodes whose last mappings, unregistered forks, went without telling us.
-pub(super) fn prune(engine: &mut Engine) {
+/// Frees nodes whose last mappings, unregistered forks, went without telling us. Of contents with several merged pages
+/// only the one in the tree is looked at unless `chains` says so.
+pub(super) fn prune(engine: &mut Engine, chains: bool) {
     let mut link = engine.stable.first();
     while !link.is_null() {
         // SAFETY: Links in the tree are those of nodes. The next one is looked up before this ring changes.
@@ -165,7 +175,11 @@ pub(super) fn prune(engine: &mut Engine) {
                 engine.stable.next(link),
             )
         };
-        let mut node = first.next_copy(engine);
+        let mut node = if chains {
+            first.next_copy(engine)
+        } else {
+            first
+        };
         // The first last: taking it out hands the place in the tree to another one, which has been looked at by then.
         while node != first {
             let after = node.next_copy(engine);
@@ -178,7 +192,19 @@ pub(super) fn prune(engine: &mut Engine) {
             first.try_free(engine);
         }
         link = next;
+        thread::cond_resched();
     }
+}
+
+/// Is it time to look through the contents with several merged pages (`stable_node_chains_prune_millisecs`)?
+fn chains_are_due(cursor: &mut Cursor) -> bool {
+    let now_ns = thread::now_ns();
+    let wait_ns = u64::from(CONFIG.prune_millisecs.load(Relaxed)) * 1_000_000;
+    let due = now_ns.saturating_sub(cursor.pruned_ns) >= wait_ns;
+    if due {
+        cursor.pruned_ns = now_ns;
+    }
+    due
 }
 
 /// Ends the scan of a space in this pass.
@@ -345,7 +371,9 @@ impl Found {
     /// Room for a reading; `None`: out of memory. May sleep.
     pub(super) fn new() -> Option<Self> {
         use kernel::alloc::{flags::GFP_KERNEL, KBox};
-        KBox::new(b::swapksm_collected::default(), GFP_KERNEL).ok().map(Self)
+        KBox::new(b::swapksm_collected::default(), GFP_KERNEL)
+            .ok()
+            .map(Self)
     }
 
     fn collect(
@@ -404,7 +432,10 @@ struct AdvisorState {
 
 impl AdvisorState {
     fn new() -> Self {
-        Self { advisor: Advisor::new(), epoch: 0 }
+        Self {
+            advisor: Advisor::new(),
+            epoch: 0,
+        }
     }
 
     fn begin(&mut self) {

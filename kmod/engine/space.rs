@@ -453,8 +453,16 @@ impl Space {
                 let Some(chunk) = self.find_from(&mut index, last) else {
                     break;
                 };
-                let from = if index == start >> 21 { (start >> 12) & 511 } else { 0 };
-                let to = if index == last { ((end - 1) >> 12 & 511) + 1 } else { 512 };
+                let from = if index == start >> 21 {
+                    (start >> 12) & 511
+                } else {
+                    0
+                };
+                let to = if index == last {
+                    ((end - 1) >> 12 & 511) + 1
+                } else {
+                    512
+                };
                 let mut state = chunk.state.lock();
                 if !state.is_dead() {
                     let suspects = state.clear(from, to, seq);

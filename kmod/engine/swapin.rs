@@ -14,7 +14,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::{
     locks::{Live, Rcu},
-    node::{entries, Node, NO_PFN},
+    node::{entries, Node, Sharer, NO_PFN},
     reap, scan, space,
 };
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
     stats::STATS,
     sys::bindings as b,
 };
+
+/// Sharers that are asked whether an unknown mapping is a fork of theirs; as many as `max_page_sharing` lets a node have
+/// by default, and more than twice that, for registered forks, which it does not limit.
+const FORK_TRIES: usize = 1024;
 
 /// What to map.
 pub(crate) enum Answer {
@@ -58,7 +62,8 @@ pub(crate) unsafe fn decide(
             // SAFETY: The VMA stays.
             if has_node
                 && unsafe { b::swapksm_vma_is_mergeable(vma) }
-                && CONFIG.run.load(Relaxed) != RUN_UNMERGE {
+                && CONFIG.run.load(Relaxed) != RUN_UNMERGE
+            {
                 Answer::Folio
             } else {
                 // SAFETY: The VMA stays.
@@ -164,9 +169,11 @@ unsafe fn revive(
     address: usize,
     entry: u64,
 ) -> Outcome {
+    // SAFETY: The VMA stays.
+    let mm = unsafe { b::swapksm_vma_mm(vma) };
     let mut value = 0;
     // SAFETY: The mmap lock or the VMA's is held.
-    let kind = unsafe { b::swapksm_pte_read(b::swapksm_vma_mm(vma), address as _, &mut value) };
+    let kind = unsafe { b::swapksm_pte_read(mm, address as _, &mut value) };
     match kind {
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if value as u64 == entry => {}
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP_EXCLUSIVE => {
@@ -187,12 +194,17 @@ unsafe fn revive(
     if hash != key.hash {
         return Outcome::Reused(&STATS.swapin_miss_hash);
     }
-    if CONFIG.run.load(Relaxed) == RUN_UNMERGE {
-        return Outcome::Stale;
-    }
+    // Read now, as a chunk's lock is not taken under a node's. An item that leaves the node before we have the node's
+    // lock does so because its page-table entry was changed, which the fault will see (the entry cannot come back while
+    // the folio is in the swap cache), or because everything is being unmerged, which we see below.
+    let is_registered = sharer_node(mm, address) == Some(node.as_ptr());
 
     let mut state = node.state.lock();
-    if !scan::is_active() || state.entry != entry {
+    if !scan::is_active()
+        || CONFIG.run.load(Relaxed) == RUN_UNMERGE
+        || state.entry != entry
+        || state.count() == 0
+    {
         return Outcome::Stale;
     }
     if state.pfn != NO_PFN {
@@ -202,15 +214,13 @@ unsafe fn revive(
             return Outcome::Stale;
         }
     }
-    // SAFETY: The VMA stays.
-    let mm = unsafe { b::swapksm_vma_mm(vma) };
-    let is_sharer = state.sharers().any(|sharer| {
+    let is_fork = |sharer: Live<Sharer>| {
         sharer.address() == address
-            && (sharer.mm() == mm
-                // SAFETY: The VMA's or the mmap lock is held.
-                || unsafe { b::swapksm_anon_vma_covers(sharer.anon_vma(), vma) })
-    });
-    if !is_sharer {
+            // SAFETY: The VMA's or the mmap lock is held.
+            && unsafe { b::swapksm_anon_vma_covers(sharer.anon_vma(), vma) }
+    };
+    // Of nodes with very many sharers only some are looked at: the node's lock is held, and others spin for it.
+    if !(is_registered || state.sharers().take(FORK_TRIES).any(is_fork)) {
         return Outcome::Unknown;
     }
     // SAFETY: The folio is locked.
@@ -232,9 +242,30 @@ unsafe fn content_hash(folio: *mut b::folio, key: super::node::Key) -> u64 {
     }
 }
 
+/// The node whose sharer the item at `address` is, as an address.
+fn sharer_node(mm: *mut b::mm_struct, address: usize) -> Option<*mut Node> {
+    let space = space::lookup(mm)?;
+    let node = {
+        let rcu = Rcu::lock();
+        space.find_rcu(&rcu, address >> 21).and_then(|chunk| {
+            let mut state = chunk.state.lock();
+            state
+                .sharer((address >> 12) & 511)
+                .map(|sharer| sharer.node().as_ptr())
+        })
+    };
+    space.put();
+    node
+}
+
 /// Has the reaper look at the sharers at `address`, and with a large folio at all that can lie in it. True: there were
 /// any.
 fn suspect_range(mm: *mut b::mm_struct, address: usize, pages: usize) -> bool {
+    // Most processes have nothing to do with us.
+    // SAFETY: The caller keeps the mm.
+    if !unsafe { b::swapksm_mm_is_mergeable(mm) } {
+        return false;
+    }
     let Some(space) = space::lookup(mm) else {
         return false;
     };

@@ -28,12 +28,18 @@ pub(crate) enum State {
 pub(crate) struct Word(u64);
 
 const PFN_BITS: u32 = 40;
-const SLOT: Field = Field { at: PFN_BITS, bits: 9 };
+const SLOT: Field = Field {
+    at: PFN_BITS,
+    bits: 9,
+};
 const STATE: Field = Field { at: 49, bits: 2 };
 const AGE: Field = Field { at: 51, bits: 4 };
 const SKIPS: Field = Field { at: 55, bits: 4 };
 const HASHED: Field = Field { at: 59, bits: 1 };
-const PFN: Field = Field { at: 0, bits: PFN_BITS };
+const PFN: Field = Field {
+    at: 0,
+    bits: PFN_BITS,
+};
 
 /// The age at which [`Word::grow_older`] stops: older makes no difference.
 const OLDEST: u64 = 15;

@@ -176,8 +176,8 @@ static FILES: &[File] = &[
     read_only(c"pages_pending", line!(STATS.pending.get())),
     setting(c"sync", show_sync, |_| engine::sync()),
     // Swap.
-    read_only(c"nodes_swapped", line!(STATS.nodes_swapped.get())),
-    read_only(c"sharers_swapped", line!(STATS.sharers_swapped.get())),
+    read_only(c"nodes_swapped", line!(engine::in_swap().nodes)),
+    read_only(c"sharers_swapped", line!(engine::in_swap().sharers)),
     read_only(c"swapin_shared", line!(STATS.swapin_shared.get())),
     read_only(c"swapin_copied", line!(STATS.swapin_copied.get())),
     read_only(
@@ -185,7 +185,6 @@ static FILES: &[File] = &[
         line!(STATS.swapin_miss_unknown.get()),
     ),
     read_only(c"swapin_miss_large", line!(STATS.swapin_miss_large.get())),
-    read_only(c"swapin_miss_reused", line!(STATS.swapin_miss_reused.get())),
     read_only(
         c"swapin_miss_exclusive",
         line!(STATS.swapin_miss_exclusive.get()),

@@ -36,6 +36,12 @@ impl Folio {
         unsafe { b::swapksm_pfn_page(b::swapksm_folio_pfn(self.0)) }
     }
 
+    /// How many page-table entries map it.
+    pub(crate) fn mapcount(&self) -> u32 {
+        // SAFETY: By the invariants.
+        unsafe { b::swapksm_folio_mapcount(self.0) }
+    }
+
     /// Locks it. May sleep.
     pub(crate) fn lock_owned(self) -> LockedFolio {
         // SAFETY: By the invariants.

@@ -75,6 +75,24 @@ pub(crate) fn cond_resched() {
     unsafe { b::swapksm_cond_resched() };
 }
 
+/// While it exists the OOM killer takes the calling task first.
+pub(crate) struct FirstVictim(core::marker::PhantomData<*mut ()>);
+
+impl FirstVictim {
+    pub(crate) fn new() -> Self {
+        // SAFETY: Process context; ended by the same task, since this type is not `Send`.
+        unsafe { b::swapksm_first_victim_begin() };
+        Self(core::marker::PhantomData)
+    }
+}
+
+impl Drop for FirstVictim {
+    fn drop(&mut self) {
+        // SAFETY: Begun by `new`.
+        unsafe { b::swapksm_first_victim_end() };
+    }
+}
+
 #[no_mangle]
 unsafe extern "C" fn swapksm_scan_main() {
     engine::scan::main();

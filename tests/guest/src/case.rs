@@ -58,7 +58,11 @@ pub fn unequal<T>(what: impl Display, got: &dyn Debug, expected: &dyn Debug) -> 
             None => text,
         }
     };
-    fail(format!("{what}: got {}, expected {}", cut(got), cut(expected)))
+    fail(format!(
+        "{what}: got {}, expected {}",
+        cut(got),
+        cut(expected)
+    ))
 }
 
 /// A skip because of `text`.
@@ -129,7 +133,13 @@ pub struct Case {
 impl Case {
     /// A case for a plain machine with the default time limit.
     pub const fn new(name: &'static str, about: &'static str, run: fn(&Bench) -> Outcome) -> Self {
-        Case { name, about, room: Room::Plain, seconds: 120, run }
+        Case {
+            name,
+            about,
+            room: Room::Plain,
+            seconds: 120,
+            run,
+        }
     }
 
     /// The same case in another room.

@@ -18,7 +18,8 @@ impl Group {
         if !root.join("cgroup.subtree_control").exists() {
             return skip("no version 2 control groups on /sys/fs/cgroup");
         }
-        fs::write(root.join("cgroup.subtree_control"), "+memory").context("turning memory control on")?;
+        fs::write(root.join("cgroup.subtree_control"), "+memory")
+            .context("turning memory control on")?;
         let path = root.join(format!("guest-tests-{name}"));
         fs::create_dir_all(&path).context("making a control group")?;
         let group = Group(path);

@@ -22,11 +22,18 @@ fn word(seed: u64, index: usize) -> u64 {
 /// # Safety
 /// `page` must be a mapped, writable page.
 pub unsafe fn write(page: *mut u64, seed: u64) {
-    let seed = if sabotage::is(Sabotage::OneContent) { 1 } else { seed };
+    let seed = if sabotage::is(Sabotage::OneContent) {
+        1
+    } else {
+        seed
+    };
     for index in 0..WORDS {
         let wrong = index == WORDS - 1 && sabotage::is(Sabotage::WrongContent);
         // SAFETY: inside the page by the caller's promise.
-        unsafe { page.add(index).write_volatile(word(seed, index) ^ u64::from(wrong)) };
+        unsafe {
+            page.add(index)
+                .write_volatile(word(seed, index) ^ u64::from(wrong))
+        };
     }
 }
 

@@ -8,9 +8,39 @@ use crate::ksm::{Ksm, DIRECTORY};
 
 /// Values tried on every writable file.
 const VALUES: &[&str] = &[
-    "", "\n", "0", "1", "2", "3", "0x10", "010", "+5", " 7", "8 ", "9\n", "y", "n", "on", "off", "-1", "1.5", "abc",
-    "1000", "65536", "2147483647", "2147483648", "4294967295", "4294967296", "18446744073709551615",
-    "18446744073709551616", "99999999999999999999999", "none", "scan-time", "none\n", "[none]", "SCAN-TIME",
+    "",
+    "\n",
+    "0",
+    "1",
+    "2",
+    "3",
+    "0x10",
+    "010",
+    "+5",
+    " 7",
+    "8 ",
+    "9\n",
+    "y",
+    "n",
+    "on",
+    "off",
+    "-1",
+    "1.5",
+    "abc",
+    "1000",
+    "65536",
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "18446744073709551615",
+    "18446744073709551616",
+    "99999999999999999999999",
+    "none",
+    "scan-time",
+    "none\n",
+    "[none]",
+    "SCAN-TIME",
 ];
 
 /// Prints every file's mode and, as it is after boot, its content if it is a knob; then for every knob and value
@@ -19,7 +49,13 @@ pub fn print() -> Outcome {
     let ksm = Ksm;
     let mut names: Vec<String> = Vec::new();
     for entry in fs::read_dir(DIRECTORY).context(DIRECTORY)? {
-        names.push(entry.context(DIRECTORY)?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .context(DIRECTORY)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     names.sort();
     for name in &names {
@@ -53,7 +89,11 @@ fn answers(ksm: &Ksm, name: &str) -> Outcome {
     }
     for value in VALUES {
         let result = ksm.try_set(name, value);
-        println!("{name}\t{value:?} -> {} '{}'", errno(&result), ksm.text(name)?);
+        println!(
+            "{name}\t{value:?} -> {} '{}'",
+            errno(&result),
+            ksm.text(name)?
+        );
         ksm.set("advisor_mode", "none")?;
     }
     Ok(())

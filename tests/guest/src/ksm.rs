@@ -58,7 +58,8 @@ impl Ksm {
     /// Number in `file`.
     pub fn number(&self, file: &str) -> Outcome<i64> {
         let text = self.text(file)?;
-        text.parse().or_else(|_| fail(format!("{file} holds '{text}', which is no number")))
+        text.parse()
+            .or_else(|_| fail(format!("{file} holds '{text}', which is no number")))
     }
 
     /// Writes `value`, the error as the kernel gave it.
@@ -78,7 +79,8 @@ impl Ksm {
         if sabotage::is(wrong) {
             return Ok(());
         }
-        self.try_set(file, &value).context(format!("writing '{value}' to {file}"))
+        self.try_set(file, &value)
+            .context(format!("writing '{value}' to {file}"))
     }
 
     /// Writes `value`; waits while pages in the swap cache keep the knob from being changed.
@@ -157,7 +159,8 @@ impl Ksm {
         self.set_when_free("run", "2")?;
         self.set_when_free("advisor_mode", "none")?;
         for (file, value) in &saved.0 {
-            let by_advisor = *file == "pages_to_scan" && self.text("advisor_mode")? != "[none] scan-time";
+            let by_advisor =
+                *file == "pages_to_scan" && self.text("advisor_mode")? != "[none] scan-time";
             if !by_advisor {
                 self.set_when_free(file, value)?;
             }

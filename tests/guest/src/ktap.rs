@@ -18,7 +18,12 @@ impl Report {
     pub fn start(count: usize) -> Report {
         line("KTAP version 1");
         line(&format!("1..{count}"));
-        Report { number: 0, passed: 0, failed: 0, skipped: 0 }
+        Report {
+            number: 0,
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+        }
     }
 
     /// Tells how a case ended.
@@ -38,7 +43,10 @@ impl Report {
 
     /// Prints the totals; true when nothing failed.
     pub fn finish(self) -> bool {
-        line(&format!("# Totals: pass:{} fail:{} skip:{}", self.passed, self.failed, self.skipped));
+        line(&format!(
+            "# Totals: pass:{} fail:{} skip:{}",
+            self.passed, self.failed, self.skipped
+        ));
         self.failed == 0
     }
 }
@@ -74,7 +82,13 @@ mod tests {
     #[test]
     fn result_lines() {
         assert_eq!(verdict(1, "a/b", &Ok(())), "ok 1 a/b");
-        assert_eq!(verdict(2, "a/b", &Err(Stop::Fail("x".into()))), "not ok 2 a/b");
-        assert_eq!(verdict(3, "a/b", &Err(Stop::Skip("no\nx".into()))), "ok 3 a/b # SKIP no x");
+        assert_eq!(
+            verdict(2, "a/b", &Err(Stop::Fail("x".into()))),
+            "not ok 2 a/b"
+        );
+        assert_eq!(
+            verdict(3, "a/b", &Err(Stop::Skip("no\nx".into()))),
+            "ok 3 a/b # SKIP no x"
+        );
     }
 }

@@ -76,9 +76,21 @@ fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     match Arguments::parse().command {
         Command::List => list(),
-        Command::Run { names, seed, stress_seconds, sabotage } => {
+        Command::Run {
+            names,
+            seed,
+            stress_seconds,
+            sabotage,
+        } => {
             sabotage::choose(sabotage);
-            run(&names, &Bench { ksm: Ksm, seed, stress_seconds })
+            run(
+                &names,
+                &Bench {
+                    ksm: Ksm,
+                    seed,
+                    stress_seconds,
+                },
+            )
         }
         Command::SysfsCompare => finish(knobs::print().map(|()| true)),
         Command::Image { part, from, to } => cases::exec::image(&part, from, to),
@@ -94,11 +106,14 @@ fn list() -> ExitCode {
 
 fn run(names: &[String], bench: &Bench) -> ExitCode {
     let all = cases::all();
-    let wanted = |case: &&&Case| names.is_empty() || names.iter().any(|name| names_case(name, case));
+    let wanted =
+        |case: &&&Case| names.is_empty() || names.iter().any(|name| names_case(name, case));
     let chosen: Vec<&Case> = all.iter().filter(wanted).copied().collect();
     for name in names {
         if !all.iter().any(|case| names_case(name, case)) {
-            eprintln!("guest-tests: there is no case or subject '{name}'; 'guest-tests list' prints all");
+            eprintln!(
+                "guest-tests: there is no case or subject '{name}'; 'guest-tests list' prints all"
+            );
             return ExitCode::from(2);
         }
     }

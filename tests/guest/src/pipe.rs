@@ -28,7 +28,12 @@ pub fn pair() -> Outcome<(Reader, Writer)> {
     // SAFETY: two ints for two descriptors.
     sys::check(unsafe { libc::pipe(ends.as_mut_ptr()) }.into()).context("pipe")?;
     // SAFETY: both descriptors are new and owned by nobody else.
-    unsafe { Ok((Reader(File::from_raw_fd(ends[0])), Writer(File::from_raw_fd(ends[1])))) }
+    unsafe {
+        Ok((
+            Reader(File::from_raw_fd(ends[0])),
+            Writer(File::from_raw_fd(ends[1])),
+        ))
+    }
 }
 
 /// The end that sends.
@@ -86,7 +91,11 @@ impl Reader {
 
     /// Whether a message (or the end) is there within `limit`.
     pub fn ready(&self, limit: Duration) -> Outcome<bool> {
-        let mut poll = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: self.fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one valid pollfd.
         let count = unsafe { libc::poll(&mut poll, 1, limit.as_millis() as i32) };
         Ok(sys::check(count.into()).context("poll")? > 0)
@@ -110,7 +119,9 @@ impl Reader {
         self.0.read_exact(&mut payload).context("receiving")?;
         let text = || String::from_utf8_lossy(&payload).into_owned();
         Ok(match head[0] {
-            b'v' => Message::Value(u64::from_ne_bytes(payload[..].try_into().unwrap_or_default())),
+            b'v' => Message::Value(u64::from_ne_bytes(
+                payload[..].try_into().unwrap_or_default(),
+            )),
             b'p' => Message::Done(Ok(())),
             b'f' => Message::Done(fail(text())),
             b's' => Message::Done(skip(text())),

@@ -11,7 +11,9 @@ fn field(path: &str, key: &str) -> Outcome<i64> {
         let mut words = line.split_whitespace();
         if words.next().map(|word| word.trim_end_matches(':')) == Some(key) {
             let word = words.next().unwrap_or("");
-            return word.parse().or_else(|_| fail(format!("{path}: '{line}' holds no number")));
+            return word
+                .parse()
+                .or_else(|_| fail(format!("{path}: '{line}' holds no number")));
         }
     }
     fail(format!("{path} has no field {key}"))
@@ -43,7 +45,9 @@ pub fn ksm_stat_flag(pid: i32, key: &str) -> Outcome<bool> {
 pub fn ksm_merging_pages(pid: i32) -> Outcome<i64> {
     let path = format!("/proc/{pid}/ksm_merging_pages");
     let text = fs::read_to_string(&path).context(&path)?;
-    text.trim().parse().or_else(|_| fail(format!("{path} holds '{}'", text.trim())))
+    text.trim()
+        .parse()
+        .or_else(|_| fail(format!("{path} holds '{}'", text.trim())))
 }
 
 /// Sum in kilobytes of `key` over the mappings of `pid` that start within the range.
@@ -58,7 +62,9 @@ pub fn smaps(pid: i32, addr: usize, len: usize, key: &str) -> Outcome<i64> {
             inside = (addr..addr + len).contains(&start);
         } else if inside && first.strip_suffix(':') == Some(key) {
             let word = line.split_whitespace().nth(1).unwrap_or("");
-            sum += word.parse::<i64>().or_else(|_| fail(format!("{path}: '{line}'")))?;
+            sum += word
+                .parse::<i64>()
+                .or_else(|_| fail(format!("{path}: '{line}'")))?;
         }
     }
     Ok(sum)

@@ -21,8 +21,12 @@ pub struct Region {
 impl Region {
     /// Maps `pages` base pages (huge pages off).
     pub fn map(pages: usize) -> Outcome<Region> {
-        let region = Region { addr: map_anonymous(0, pages * PAGE, 0)?, pages };
-        sys::madvise(region.addr, region.len(), libc::MADV_NOHUGEPAGE).context("MADV_NOHUGEPAGE")?;
+        let region = Region {
+            addr: map_anonymous(0, pages * PAGE, 0)?,
+            pages,
+        };
+        sys::madvise(region.addr, region.len(), libc::MADV_NOHUGEPAGE)
+            .context("MADV_NOHUGEPAGE")?;
         Ok(region)
     }
 
@@ -30,7 +34,8 @@ impl Region {
     pub fn map_at(addr: usize, pages: usize) -> Outcome<Region> {
         let addr = map_anonymous(addr, pages * PAGE, libc::MAP_FIXED_NOREPLACE)?;
         let region = Region { addr, pages };
-        sys::madvise(region.addr, region.len(), libc::MADV_NOHUGEPAGE).context("MADV_NOHUGEPAGE")?;
+        sys::madvise(region.addr, region.len(), libc::MADV_NOHUGEPAGE)
+            .context("MADV_NOHUGEPAGE")?;
         Ok(region)
     }
 
@@ -41,7 +46,10 @@ impl Region {
         unmap(whole, addr - whole)?;
         unmap(addr + count * HUGE, whole + HUGE - addr)?;
         sys::madvise(addr, count * HUGE, libc::MADV_HUGEPAGE).context("MADV_HUGEPAGE")?;
-        Ok(Region { addr, pages: count * HUGE / PAGE })
+        Ok(Region {
+            addr,
+            pages: count * HUGE / PAGE,
+        })
     }
 
     /// Takes over a range that is already mapped.
@@ -106,7 +114,12 @@ impl Region {
             return;
         }
         // SAFETY: the page is in our own mapping.
-        unsafe { self.page(index).cast::<u8>().add(offset).write_volatile(value) }
+        unsafe {
+            self.page(index)
+                .cast::<u8>()
+                .add(offset)
+                .write_volatile(value)
+        }
     }
 
     /// Reads one byte, faulting the page in.
@@ -136,7 +149,8 @@ impl Region {
 
     /// Closes the region to merging and undoes it.
     pub fn unmergeable(&self) -> Outcome {
-        self.advise(libc::MADV_UNMERGEABLE).context("MADV_UNMERGEABLE")
+        self.advise(libc::MADV_UNMERGEABLE)
+            .context("MADV_UNMERGEABLE")
     }
 
     /// What the page tables say.
@@ -149,8 +163,11 @@ impl Region {
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let (from, to) = (self.page(index), target.page(place));
         // SAFETY: both pages are in mappings of ours; nothing refers to the page that is replaced.
-        let new = unsafe { libc::mremap(from.cast(), PAGE, PAGE, flags, to.cast::<libc::c_void>()) };
-        sys::check(new as libc::c_long).context("mremap of a page").map(drop)
+        let new =
+            unsafe { libc::mremap(from.cast(), PAGE, PAGE, flags, to.cast::<libc::c_void>()) };
+        sys::check(new as libc::c_long)
+            .context("mremap of a page")
+            .map(drop)
     }
 
     /// `mremap` to a place of the kernel's choice.
@@ -160,9 +177,20 @@ impl Region {
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         std::mem::forget(self);
         // SAFETY: the old range is ours and no longer named; the target is a fresh mapping of ours.
-        let new = unsafe { libc::mremap(old as *mut _, len, pages * PAGE, flags, target as *mut libc::c_void) };
+        let new = unsafe {
+            libc::mremap(
+                old as *mut _,
+                len,
+                pages * PAGE,
+                flags,
+                target as *mut libc::c_void,
+            )
+        };
         sys::check(new as libc::c_long).context("mremap")?;
-        Ok(Region { addr: new as usize, pages })
+        Ok(Region {
+            addr: new as usize,
+            pages,
+        })
     }
 }
 
@@ -188,5 +216,7 @@ pub fn unmap(addr: usize, len: usize) -> Outcome {
         return Ok(());
     }
     // SAFETY: callers own the range and name it no more.
-    sys::check(unsafe { libc::munmap(addr as *mut _, len) }.into()).context("munmap").map(drop)
+    sys::check(unsafe { libc::munmap(addr as *mut _, len) }.into())
+        .context("munmap")
+        .map(drop)
 }

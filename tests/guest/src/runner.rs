@@ -30,7 +30,11 @@ fn guarded(bench: &Bench, case: &Case) -> Outcome {
         return isolated(bench, case);
     }
     let saved = bench.ksm.save()?;
-    let outcome = bench.ksm.reset().context("preparing the knobs").and_then(|()| isolated(bench, case));
+    let outcome = bench
+        .ksm
+        .reset()
+        .context("preparing the knobs")
+        .and_then(|()| isolated(bench, case));
     // A case may have unloaded the module, or loaded it, and so replaced the files.
     let restored = bench.ksm.restore(&saved).context("putting the knobs back");
     outcome.and(restored)
@@ -57,7 +61,11 @@ fn isolated(bench: &Bench, case: &Case) -> Outcome {
             Message::Done(outcome) => outcome,
             _ => fail("the test process died"),
         },
-        false => fail(format!("hung: no end after {} s; {}", case.seconds, stacks(pid))),
+        false => fail(format!(
+            "hung: no end after {} s; {}",
+            case.seconds,
+            stacks(pid)
+        )),
     };
     sys::kill(-pid, libc::SIGKILL);
     reap()?;
@@ -97,7 +105,10 @@ fn stacks(pgid: i32) -> String {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     for entry in entries {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let group = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(2));
+        let group = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().nth(2));
         if group == Some(&pgid.to_string()) {
             let stack = fs::read_to_string(entry.path().join("stack")).unwrap_or_default();
             text += &format!("process {}:\n{stack}", entry.file_name().to_string_lossy());

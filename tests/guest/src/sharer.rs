@@ -48,11 +48,19 @@ impl Sharer {
         })?;
         let addr = worker.arrived()? as usize;
         let pages = worker.step(0)? as usize;
-        Ok(Sharer { worker, addr, pages })
+        Ok(Sharer {
+            worker,
+            addr,
+            pages,
+        })
     }
 
     /// Starts `count` processes of the same content.
-    pub fn crowd(count: usize, pages: usize, seed: impl Fn(usize) -> u64 + Copy) -> Outcome<Vec<Sharer>> {
+    pub fn crowd(
+        count: usize,
+        pages: usize,
+        seed: impl Fn(usize) -> u64 + Copy,
+    ) -> Outcome<Vec<Sharer>> {
         (0..count).map(|_| Sharer::start(pages, seed)).collect()
     }
 
@@ -88,25 +96,34 @@ impl Sharer {
 
     /// Lets the process write page `index` anew.
     pub fn write(&mut self, index: usize, seed: u64) -> Outcome {
-        self.command(Operation::Write, [index as u64, seed, 0]).map(drop)
+        self.command(Operation::Write, [index as u64, seed, 0])
+            .map(drop)
     }
 
     /// Lets the process read one byte of page `index`.
     pub fn touch(&mut self, index: usize) -> Outcome {
-        self.command(Operation::Touch, [index as u64, 0, 0]).map(drop)
+        self.command(Operation::Touch, [index as u64, 0, 0])
+            .map(drop)
     }
 
     /// Lets the process advise on `count` pages from `first` on.
     pub fn advise(&mut self, first: usize, count: usize, advice: i32) -> Outcome {
-        match self.command(Operation::Advise, [first as u64, count as u64, advice as u64])? {
+        match self.command(
+            Operation::Advise,
+            [first as u64, count as u64, advice as u64],
+        )? {
             0 => Ok(()),
-            errno => fail(format!("madvise({advice}): {}", std::io::Error::from_raw_os_error(errno as i32))),
+            errno => fail(format!(
+                "madvise({advice}): {}",
+                std::io::Error::from_raw_os_error(errno as i32)
+            )),
         }
     }
 
     /// Lets the process discard `count` pages from `first` on, which then must read as zero.
     pub fn discard(&mut self, first: usize, count: usize) -> Outcome {
-        self.command(Operation::Discard, [first as u64, count as u64, 0]).map(drop)
+        self.command(Operation::Discard, [first as u64, count as u64, 0])
+            .map(drop)
     }
 
     /// Lets the process fork; the child waits until [`Sharer::end_child`]. Returns its process id.
@@ -156,7 +173,11 @@ pub fn frames(sharers: &[Sharer]) -> Outcome<Vec<u64>> {
 pub fn swapped(sharers: &[Sharer]) -> Outcome<usize> {
     let mut count = 0;
     for sharer in sharers {
-        count += sharer.pagemap()?.iter().filter(|entry| entry.swapped()).count();
+        count += sharer
+            .pagemap()?
+            .iter()
+            .filter(|entry| entry.swapped())
+            .count();
     }
     Ok(count)
 }
@@ -197,7 +218,9 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
             }
             o if o == Operation::Discard as u64 => {
                 let range = index..index + words[1] as usize;
-                region.advise_pages(range.clone(), libc::MADV_DONTNEED).context("MADV_DONTNEED")?;
+                region
+                    .advise_pages(range.clone(), libc::MADV_DONTNEED)
+                    .context("MADV_DONTNEED")?;
                 seeds[range].fill(0);
             }
             o if o == Operation::Fork as u64 => {

@@ -17,7 +17,11 @@ pub fn until<S: std::fmt::Debug>(
     what: &str,
     mut done: impl FnMut() -> Outcome<(bool, S)>,
 ) -> Outcome {
-    let patience = if sabotage::active() { LITTLE_PATIENCE } else { PATIENCE };
+    let patience = if sabotage::active() {
+        LITTLE_PATIENCE
+    } else {
+        PATIENCE
+    };
     let deadline = Instant::now() + patience;
     loop {
         let (reached, state) = done()?;
@@ -25,7 +29,9 @@ pub fn until<S: std::fmt::Debug>(
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return fail(format!("{what}: not reached in {patience:?}, last seen {state:?}"));
+            return fail(format!(
+                "{what}: not reached in {patience:?}, last seen {state:?}"
+            ));
         }
         std::thread::sleep(INTERVAL);
     }

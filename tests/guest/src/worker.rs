@@ -23,7 +23,10 @@ pub struct Steps {
 impl Steps {
     /// The parent's side of an exec'd image: descriptors `from` and `to` were handed over.
     pub fn inherited(from: i32, to: i32) -> Steps {
-        Steps { from: Reader::inherited(from), to: Writer::inherited(to) }
+        Steps {
+            from: Reader::inherited(from),
+            to: Writer::inherited(to),
+        }
     }
 
     /// Numbers of both descriptors, for exec.
@@ -54,10 +57,18 @@ impl Worker {
         let (from, child_to) = pipe::pair()?;
         let (child_from, to) = pipe::pair()?;
         match sys::fork().context("fork")? {
-            Some(pid) => Ok(Worker { name: name.to_owned(), pid, from, to }),
+            Some(pid) => Ok(Worker {
+                name: name.to_owned(),
+                pid,
+                from,
+                to,
+            }),
             None => {
                 drop((from, to));
-                let mut steps = Steps { from: child_from, to: child_to };
+                let mut steps = Steps {
+                    from: child_from,
+                    to: child_to,
+                };
                 let outcome = body(&mut steps);
                 steps.done(&outcome);
                 sys::exit(i32::from(outcome.is_err()))
@@ -115,7 +126,9 @@ impl Worker {
         let name = self.name.clone();
         match self.end()? {
             Ended::Signal(found) if found == signal => Ok(()),
-            other => fail(format!("{name} ended with {other:?}, not by signal {signal}")),
+            other => fail(format!(
+                "{name} ended with {other:?}, not by signal {signal}"
+            )),
         }
     }
 

@@ -12,7 +12,8 @@ impl Group {
     /// Makes the group.
     pub fn new() -> Result<Group> {
         let root = PathBuf::from("/sys/fs/cgroup");
-        fs::write(root.join("cgroup.subtree_control"), "+memory").context("turning memory control on")?;
+        fs::write(root.join("cgroup.subtree_control"), "+memory")
+            .context("turning memory control on")?;
         let path = root.join("bench");
         fs::create_dir_all(&path).context("making a control group")?;
         Ok(Group(path))
@@ -20,7 +21,8 @@ impl Group {
 
     /// Moves a process into it.
     pub fn add(&self, pid: i32) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("moving a worker into the control group")
+        fs::write(self.0.join("cgroup.procs"), pid.to_string())
+            .context("moving a worker into the control group")
     }
 
     /// Asks for `bytes` to be reclaimed; that less came free is no error.

@@ -32,20 +32,29 @@ impl Crowd {
 
     /// Has every worker carry out an order, in turn; the sum of the answers.
     pub fn order(&mut self, order: Order) -> Result<u64> {
-        self.workers.iter_mut().map(|worker| worker.order(order)).sum()
+        self.workers
+            .iter_mut()
+            .map(|worker| worker.order(order))
+            .sum()
     }
 
     /// Every worker reads all its pages, in turn.
     pub fn read(&mut self) -> Result<()> {
         let wrong = self.order(Order::Read)?;
-        ensure!(wrong == 0, "{wrong} pages held something else than was written to them");
+        ensure!(
+            wrong == 0,
+            "{wrong} pages held something else than was written to them"
+        );
         Ok(())
     }
 
     /// Every worker compares all its bytes.
     pub fn verify(&mut self) -> Result<()> {
         let wrong = self.order(Order::Verify)?;
-        ensure!(wrong == 0, "{wrong} pages held something else than was written to them");
+        ensure!(
+            wrong == 0,
+            "{wrong} pages held something else than was written to them"
+        );
         Ok(())
     }
 

@@ -11,7 +11,8 @@ fn path(file: &str) -> PathBuf {
 
 /// Writes a knob.
 pub fn set(file: &str, value: u64) -> Result<()> {
-    fs::write(path(file), value.to_string()).with_context(|| format!("writing {value} to {}", path(file).display()))
+    fs::write(path(file), value.to_string())
+        .with_context(|| format!("writing {value} to {}", path(file).display()))
 }
 
 /// Number in `file`, `None` where this KSM has no such file.

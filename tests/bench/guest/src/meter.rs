@@ -11,12 +11,31 @@ use crate::worker::Worker;
 use crate::{ksm, sys};
 
 /// Events of `/proc/vmstat` that tell the cost of a step.
-const EVENTS: &[&str] =
-    &["pswpin", "pswpout", "zswpin", "zswpout", "ksm_swpin_copy", "cow_ksm", "pgfault", "pgmajfault"];
+const EVENTS: &[&str] = &[
+    "pswpin",
+    "pswpout",
+    "zswpin",
+    "zswpout",
+    "ksm_swpin_copy",
+    "cow_ksm",
+    "pgfault",
+    "pgmajfault",
+];
 /// Counters of KSM that only go up; the last ones are swapksm's.
-const KSM_EVENTS: &[&str] = &["pages_scanned", "full_scans", "swapin_shared", "swapin_copied"];
+const KSM_EVENTS: &[&str] = &[
+    "pages_scanned",
+    "full_scans",
+    "swapin_shared",
+    "swapin_copied",
+];
 /// Numbers of KSM that go up and down; the last ones are swapksm's.
-const KSM_STATE: &[&str] = &["pages_shared", "pages_sharing", "pages_unshared", "nodes_swapped", "sharers_swapped"];
+const KSM_STATE: &[&str] = &[
+    "pages_shared",
+    "pages_sharing",
+    "pages_unshared",
+    "nodes_swapped",
+    "sharers_swapped",
+];
 /// Fields of `/proc/meminfo`, in KiB.
 const MEMORY: &[(&str, &str)] = &[
     ("MemAvailable", "available_kib"),
@@ -43,9 +62,20 @@ impl Reading {
             ("kswapd_ns".to_owned(), procfs::task_ns(&["kswapd"])?),
         ];
         let events = procfs::fields("/proc/vmstat")?;
-        values.extend(EVENTS.iter().filter_map(|&name| Some((name.to_owned(), *events.get(name)?))));
-        values.extend(KSM_EVENTS.iter().filter_map(|&name| Some((name.to_owned(), ksm::find(name)?))));
-        Ok(Reading { values, at: Instant::now() })
+        values.extend(
+            EVENTS
+                .iter()
+                .filter_map(|&name| Some((name.to_owned(), *events.get(name)?))),
+        );
+        values.extend(
+            KSM_EVENTS
+                .iter()
+                .filter_map(|&name| Some((name.to_owned(), ksm::find(name)?))),
+        );
+        Ok(Reading {
+            values,
+            at: Instant::now(),
+        })
     }
 }
 
@@ -67,8 +97,9 @@ impl Meter {
         sys::pause(100);
         let now = Reading::take()?;
         let differences = now.values.into_iter().zip(self.0.values);
-        let mut took: Map<String, Value> =
-            differences.map(|((name, after), (_, before))| (name, (after - before).into())).collect();
+        let mut took: Map<String, Value> = differences
+            .map(|((name, after), (_, before))| (name, (after - before).into()))
+            .collect();
         took.insert("elapsed_ns".into(), elapsed.into());
         Ok(took)
     }
@@ -82,7 +113,10 @@ pub fn state(workers: &[Worker]) -> Result<Map<String, Value>> {
         state.insert(name.into(), memory.get(field).copied().into());
     }
     let swap = memory.get("SwapTotal").zip(memory.get("SwapFree"));
-    state.insert("swap_used_kib".into(), swap.map(|(total, free)| total - free).into());
+    state.insert(
+        "swap_used_kib".into(),
+        swap.map(|(total, free)| total - free).into(),
+    );
     for &name in KSM_STATE {
         if let Some(value) = ksm::find(name) {
             state.insert(name.into(), value.into());

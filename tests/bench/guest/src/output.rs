@@ -17,5 +17,7 @@ pub fn about(numbers: Value) -> Result<()> {
 
 fn line(value: &Value) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}").and_then(|()| out.flush()).context("writing a result")
+    writeln!(out, "{value}")
+        .and_then(|()| out.flush())
+        .context("writing a result")
 }

@@ -45,7 +45,9 @@ pub fn places(workers: &[Worker]) -> Result<Places> {
     let flags = File::open("/proc/kpageflags").context("/proc/kpageflags")?;
     for &frame in &frames {
         let mut word = [0; 8];
-        flags.read_exact_at(&mut word, frame * 8).context("/proc/kpageflags")?;
+        flags
+            .read_exact_at(&mut word, frame * 8)
+            .context("/proc/kpageflags")?;
         places.merged_frames += usize::from(u64::from_ne_bytes(word) & KPF_KSM != 0);
     }
     places.frames = frames.len();
@@ -56,6 +58,10 @@ pub fn places(workers: &[Worker]) -> Result<Places> {
 fn words(path: &str, index: usize, count: usize) -> Result<Vec<u64>> {
     let mut bytes = vec![0; count * 8];
     let file = File::open(path).with_context(|| path.to_owned())?;
-    file.read_exact_at(&mut bytes, index as u64 * 8).with_context(|| path.to_owned())?;
-    Ok(bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("chunks of eight"))).collect())
+    file.read_exact_at(&mut bytes, index as u64 * 8)
+        .with_context(|| path.to_owned())?;
+    Ok(bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_ne_bytes(word.try_into().expect("chunks of eight")))
+        .collect())
 }

@@ -20,7 +20,9 @@ pub fn fields(path: &str) -> Result<HashMap<String, i64>> {
 pub fn busy_ns() -> Result<i64> {
     let text = fs::read_to_string("/proc/schedstat").context("/proc/schedstat")?;
     let cpus = text.lines().filter(|line| line.starts_with("cpu"));
-    Ok(cpus.filter_map(|line| line.split_whitespace().nth(7)?.parse::<i64>().ok()).sum())
+    Ok(cpus
+        .filter_map(|line| line.split_whitespace().nth(7)?.parse::<i64>().ok())
+        .sum())
 }
 
 /// Nanoseconds that the tasks have run whose names begin with one of `names`.
@@ -29,10 +31,16 @@ pub fn task_ns(names: &[&str]) -> Result<i64> {
     for entry in fs::read_dir("/proc").context("/proc")? {
         let directory = entry.context("/proc")?.path();
         // Whatever is no process, or has ended meanwhile, has no name.
-        let Ok(name) = fs::read_to_string(directory.join("comm")) else { continue };
+        let Ok(name) = fs::read_to_string(directory.join("comm")) else {
+            continue;
+        };
         if names.iter().any(|prefix| name.starts_with(prefix)) {
             let text = fs::read_to_string(directory.join("schedstat")).unwrap_or_default();
-            sum += text.split_whitespace().next().and_then(|word| word.parse::<i64>().ok()).unwrap_or(0);
+            sum += text
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.parse::<i64>().ok())
+                .unwrap_or(0);
         }
     }
     Ok(sum)

@@ -40,7 +40,11 @@ pub struct Region {
 impl Region {
     /// Maps and fills it, and opens it to merging.
     pub fn new(pages: usize, content: Content) -> io::Result<Region> {
-        let region = Region { start: sys::map(pages * PAGE, libc::MAP_PRIVATE)?, pages, content };
+        let region = Region {
+            start: sys::map(pages * PAGE, libc::MAP_PRIVATE)?,
+            pages,
+            content,
+        };
         for page in 0..pages {
             region.words(page)[..VARIED].copy_from_slice(&model(content.seed(page)));
         }
@@ -54,7 +58,10 @@ impl Region {
     }
 
     /// One page. The pages are touched by nobody else in the process.
-    #[allow(clippy::mut_from_ref, reason = "each borrow ends before the next begins")]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "each borrow ends before the next begins"
+    )]
     fn words(&self, page: usize) -> &mut [u64; WORDS] {
         // SAFETY: the page is mapped for as long as the region lives, aligned, and borrowed once at a time.
         unsafe { &mut *((self.start + page * PAGE) as *mut [u64; WORDS]) }
@@ -62,7 +69,9 @@ impl Region {
 
     /// Reads one word of each page; how many of them are wrong.
     pub fn read(&self) -> u64 {
-        (0..self.pages).filter(|&page| self.words(page)[0] != first_word(self.content.seed(page))).count() as u64
+        (0..self.pages)
+            .filter(|&page| self.words(page)[0] != first_word(self.content.seed(page)))
+            .count() as u64
     }
 
     /// Compares every byte; how many pages are wrong.

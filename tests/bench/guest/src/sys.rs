@@ -15,7 +15,10 @@ fn check(value: i64) -> io::Result<i64> {
 
 /// Anonymous memory, private or shared, never a huge page; it lives until `unmap` or the end of the process.
 pub fn map(bytes: usize, sharing: i32) -> io::Result<usize> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, sharing | libc::MAP_ANONYMOUS);
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        sharing | libc::MAP_ANONYMOUS,
+    );
     // SAFETY: the kernel chooses a range that nothing else uses.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
     check(start as i64)?;
@@ -63,7 +66,9 @@ pub fn wait(pid: i32) -> io::Result<Option<String>> {
     check(unsafe { libc::waitpid(pid, &mut status, 0) }.into())?;
     Ok(match status {
         0 => None,
-        _ if libc::WIFSIGNALED(status) => Some(format!("was killed by signal {}", libc::WTERMSIG(status))),
+        _ if libc::WIFSIGNALED(status) => {
+            Some(format!("was killed by signal {}", libc::WTERMSIG(status)))
+        }
         _ => Some(format!("ended with code {}", libc::WEXITSTATUS(status))),
     })
 }

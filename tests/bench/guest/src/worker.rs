@@ -64,7 +64,11 @@ pub struct Worker {
 
 impl Worker {
     /// Forks a process, lets `place` put it somewhere (a control group), and waits until it has filled its region.
-    pub fn start(pages: usize, content: Content, place: impl Fn(i32) -> Result<()>) -> Result<Worker> {
+    pub fn start(
+        pages: usize,
+        content: Content,
+        place: impl Fn(i32) -> Result<()>,
+    ) -> Result<Worker> {
         let [order_out, order_in] = sys::pipe().context("pipe")?;
         let [answer_out, answer_in] = sys::pipe().context("pipe")?;
         let file = |fd| {
@@ -80,7 +84,13 @@ impl Worker {
             sys::exit(result.is_err().into());
         };
         drop((file(order_out), file(answer_in)));
-        let mut worker = Worker { pid, start: 0, pages, orders: file(order_in), answers: file(answer_out) };
+        let mut worker = Worker {
+            pid,
+            start: 0,
+            pages,
+            orders: file(order_in),
+            answers: file(answer_out),
+        };
         place(pid)?;
         worker.orders.write_all(b"s").context("starting a worker")?;
         worker.start = worker.answer()? as usize;
@@ -102,7 +112,10 @@ impl Worker {
         if self.answers.read_exact(&mut bytes).is_err() {
             let pid = std::mem::replace(&mut self.pid, 0);
             let how = sys::wait(pid).context("waiting for a worker")?;
-            bail!("worker {pid} {}", how.unwrap_or_else(|| "left before its work was done".into()));
+            bail!(
+                "worker {pid} {}",
+                how.unwrap_or_else(|| "left before its work was done".into())
+            );
         }
         Ok(u64::from_le_bytes(bytes))
     }
@@ -120,11 +133,15 @@ impl Drop for Worker {
 /// The worker's side.
 fn serve(mut orders: File, mut answers: File, pages: usize, content: Content) -> Result<()> {
     let mut begin = [0];
-    orders.read_exact(&mut begin).context("waiting for the start")?;
+    orders
+        .read_exact(&mut begin)
+        .context("waiting for the start")?;
     let mut region = Region::new(pages, content).context("making the region")?;
     let mut answer = region.start() as u64;
     loop {
-        answers.write_all(&answer.to_le_bytes()).context("answering")?;
+        answers
+            .write_all(&answer.to_le_bytes())
+            .context("answering")?;
         let mut bytes = [0; 5];
         if orders.read_exact(&mut bytes).is_err() {
             return Ok(());
@@ -141,7 +158,9 @@ fn serve(mut orders: File, mut answers: File, pages: usize, content: Content) ->
                 0
             }
             Order::Fork => {
-                let Some(pid) = sys::fork().context("fork")? else { sys::exit(0) };
+                let Some(pid) = sys::fork().context("fork")? else {
+                    sys::exit(0)
+                };
                 sys::wait(pid).context("wait")?;
                 0
             }

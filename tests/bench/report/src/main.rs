@@ -22,8 +22,17 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    for name in ["cost", "cost-smart", "readback-disk", "readback-zram", "readback-zswap", "rounds"] {
-        let Some(pair) = results::load(&arguments.results, name)? else { continue };
+    for name in [
+        "cost",
+        "cost-smart",
+        "readback-disk",
+        "readback-zram",
+        "readback-zswap",
+        "rounds",
+    ] {
+        let Some(pair) = results::load(&arguments.results, name)? else {
+            continue;
+        };
         table::print(name, &pair);
         if let Some(directory) = &arguments.plots {
             plot::draw(name, &pair, directory)?;

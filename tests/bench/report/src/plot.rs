@@ -37,7 +37,10 @@ fn subject(name: &str) -> Subject {
         _ => Subject {
             title: format!("{name}: merged memory through swap and back"),
             axis: "anonymous memory, MiB",
-            value: |run, step| run.number(step, "state", "anon_kib").map(|value| value as f64 / 1024.0),
+            value: |run, step| {
+                run.number(step, "state", "anon_kib")
+                    .map(|value| value as f64 / 1024.0)
+            },
             shown: |_| true,
         },
     }
@@ -53,11 +56,27 @@ pub fn draw(name: &str, pair: &Pair, directory: &Path) -> Result<()> {
 
 fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{error}");
-    let longer = if pair.stock.steps().count() >= pair.ours.steps().count() { &pair.stock } else { &pair.ours };
-    let steps: Vec<&str> = longer.steps().filter(|step| (subject.shown)(step)).collect();
-    let values = |run: &Run| -> Vec<f64> { steps.iter().map(|step| (subject.value)(run, step).unwrap_or(0.0)).collect() };
+    let longer = if pair.stock.steps().count() >= pair.ours.steps().count() {
+        &pair.stock
+    } else {
+        &pair.ours
+    };
+    let steps: Vec<&str> = longer
+        .steps()
+        .filter(|step| (subject.shown)(step))
+        .collect();
+    let values = |run: &Run| -> Vec<f64> {
+        steps
+            .iter()
+            .map(|step| (subject.value)(run, step).unwrap_or(0.0))
+            .collect()
+    };
     let (stock, ours) = (values(&pair.stock), values(&pair.ours));
-    let top = stock.iter().chain(&ours).fold(1.0, |top: f64, &value| top.max(value)) * 1.1;
+    let top = stock
+        .iter()
+        .chain(&ours)
+        .fold(1.0, |top: f64, &value| top.max(value))
+        * 1.1;
 
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE).map_err(|error| failed(&error))?;
@@ -78,7 +97,10 @@ fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
         .y_label_formatter(&|&value| format!("{value:.0}"))
         .draw()
         .map_err(|error| failed(&error))?;
-    for (values, color, offset, name) in [(&stock, STOCK, 0.12, "stock KSM"), (&ours, OURS, 0.5, "swapksm")] {
+    for (values, color, offset, name) in [
+        (&stock, STOCK, 0.12, "stock KSM"),
+        (&ours, OURS, 0.5, "swapksm"),
+    ] {
         let bar = |(index, &value): (usize, &f64)| {
             let left = index as f64 + offset;
             Rectangle::new([(left, 0.0), (left + 0.38, value)], color.filled())

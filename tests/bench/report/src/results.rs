@@ -35,7 +35,9 @@ impl Run {
 
     /// One of the numbers that describe the run, such as the number of its processes.
     pub fn about(&self, name: &str) -> Option<i64> {
-        self.steps.iter().find_map(|line| line["about"][name].as_i64())
+        self.steps
+            .iter()
+            .find_map(|line| line["about"][name].as_i64())
     }
 }
 
@@ -53,8 +55,17 @@ fn side(directory: &Path, name: &str, side: &str) -> Result<Option<Run>> {
         text => text.with_context(|| path.display().to_string())?,
     };
     // A run that was cut off may end in the middle of a line.
-    let steps = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let steps = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     let end = directory.join(format!("{name}.{side}.end"));
     let code = fs::read_to_string(&end).with_context(|| end.display().to_string())?;
-    Ok(Some(Run { steps, code: code.trim().parse().with_context(|| end.display().to_string())? }))
+    Ok(Some(Run {
+        steps,
+        code: code
+            .trim()
+            .parse()
+            .with_context(|| end.display().to_string())?,
+    }))
 }

@@ -24,15 +24,28 @@ const COST: &[Column] = &[
 /// Prints the table of one benchmark.
 pub fn print(name: &str, pair: &Pair) {
     let about = |what| pair.stock.about(what).unwrap_or(0);
-    println!("\n### {name}: {} processes of {} pages\n", about("processes"), about("pages"));
+    println!(
+        "\n### {name}: {} processes of {} pages\n",
+        about("processes"),
+        about("pages")
+    );
     for (side, run) in [("stock", &pair.stock), ("swapksm", &pair.ours)] {
         if run.code != 0 {
-            println!("The run on {side} was cut off (code {}); what it had measured by then is shown.\n", run.code);
+            println!(
+                "The run on {side} was cut off (code {}); what it had measured by then is shown.\n",
+                run.code
+            );
         }
     }
-    let columns = if name.starts_with("cost") { COST } else { MEMORY };
+    let columns = if name.starts_with("cost") {
+        COST
+    } else {
+        MEMORY
+    };
     print!("| step |");
-    columns.iter().for_each(|column| print!(" {}, stock | swapksm |", column.0));
+    columns
+        .iter()
+        .for_each(|column| print!(" {}, stock | swapksm |", column.0));
     print!("\n| --- |");
     columns.iter().for_each(|_| print!(" ---: | ---: |"));
     println!();
@@ -43,7 +56,11 @@ pub fn print(name: &str, pair: &Pair) {
     for step in steps {
         print!("| {step} |");
         for column in columns {
-            print!(" {} | {} |", cell(&pair.stock, step, column), cell(&pair.ours, step, column));
+            print!(
+                " {} | {} |",
+                cell(&pair.stock, step, column),
+                cell(&pair.ours, step, column)
+            );
         }
         println!();
     }
@@ -60,14 +77,23 @@ fn cell(run: &Run, step: &str, &(_, part, name, unit): &Column) -> String {
 
 /// The ratio the cost benchmark is about.
 fn per_page(pair: &Pair) {
-    let passes: Vec<&str> = pair.stock.steps().filter(|step| step.starts_with("pass ")).collect();
+    let passes: Vec<&str> = pair
+        .stock
+        .steps()
+        .filter(|step| step.starts_with("pass "))
+        .collect();
     if passes.is_empty() {
         return;
     }
     println!("\n| pass | instructions of KSM per page, stock | swapksm |\n| --- | ---: | ---: |");
     for pass in passes {
         let ratio = |run| per_page_of(run, pass).map_or("–".into(), grouped);
-        println!("| {} | {} | {} |", &pass[5..], ratio(&pair.stock), ratio(&pair.ours));
+        println!(
+            "| {} | {} | {} |",
+            &pass[5..],
+            ratio(&pair.stock),
+            ratio(&pair.ours)
+        );
     }
 }
 

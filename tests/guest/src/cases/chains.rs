@@ -10,9 +10,21 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("chains/limit", "no frame has more sharers than max_page_sharing", limit),
-    Case::new("chains/many_in_one_process", "1000 equal pages with max_page_sharing 100", many),
-    Case::new("chains/busy_while_merged", "max_page_sharing cannot be changed while pages are merged", busy),
+    Case::new(
+        "chains/limit",
+        "no frame has more sharers than max_page_sharing",
+        limit,
+    ),
+    Case::new(
+        "chains/many_in_one_process",
+        "1000 equal pages with max_page_sharing 100",
+        many,
+    ),
+    Case::new(
+        "chains/busy_while_merged",
+        "max_page_sharing cannot be changed while pages are merged",
+        busy,
+    ),
     Case::new("chains/go_away", "chains go away with their pages", go_away),
 ];
 
@@ -24,15 +36,26 @@ fn limit(bench: &Bench) -> Outcome {
         let sharers = sharer::Sharer::crowd(8, PAGES, super::common::same)?;
         bench.ksm.start()?;
         frames_become(&sharers, PAGES * frames)?;
-        let most = pagemap::sharers(&sharer::frames(&sharers)?).into_values().max();
-        check!(most <= Some(maximum), "a frame has {most:?} sharers with max_page_sharing {maximum}");
+        let most = pagemap::sharers(&sharer::frames(&sharers)?)
+            .into_values()
+            .max();
+        check!(
+            most <= Some(maximum),
+            "a frame has {most:?} sharers with max_page_sharing {maximum}"
+        );
         let chains = if frames > 1 { PAGES as i64 } else { 0 };
         bench.ksm.counter_becomes("stable_node_chains", chains)?;
         if chains > 0 {
-            bench.ksm.counter_becomes("stable_node_dups", (PAGES * frames) as i64)?;
+            bench
+                .ksm
+                .counter_becomes("stable_node_dups", (PAGES * frames) as i64)?;
         }
-        bench.ksm.counter_becomes("pages_shared", (PAGES * frames) as i64)?;
-        bench.ksm.counter_becomes("pages_sharing", (PAGES * (8 - frames)) as i64)?;
+        bench
+            .ksm
+            .counter_becomes("pages_shared", (PAGES * frames) as i64)?;
+        bench
+            .ksm
+            .counter_becomes("pages_sharing", (PAGES * (8 - frames)) as i64)?;
         sharer::finish(sharers)?;
     }
     Ok(())
@@ -57,9 +80,21 @@ fn many(bench: &Bench) -> Outcome {
 
 fn busy(bench: &Bench) -> Outcome {
     let sharers = merged_crowd(bench, 2, 16)?;
-    let refused = bench.ksm.try_set("max_page_sharing", "100").err().and_then(|error| error.raw_os_error());
-    check_eq!(refused, Some(libc::EBUSY), "setting max_page_sharing while pages are merged");
-    check_eq!(bench.ksm.number("max_page_sharing")?, 256, "max_page_sharing");
+    let refused = bench
+        .ksm
+        .try_set("max_page_sharing", "100")
+        .err()
+        .and_then(|error| error.raw_os_error());
+    check_eq!(
+        refused,
+        Some(libc::EBUSY),
+        "setting max_page_sharing while pages are merged"
+    );
+    check_eq!(
+        bench.ksm.number("max_page_sharing")?,
+        256,
+        "max_page_sharing"
+    );
     bench.ksm.set("run", 2)?;
     bench.ksm.set("max_page_sharing", 100)?;
     sharer::finish(sharers)

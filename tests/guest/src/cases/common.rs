@@ -12,11 +12,17 @@ pub fn same(index: usize) -> u64 {
 
 /// Waits until the pages of all `sharers` lie in exactly `goal` frames.
 pub fn frames_become(sharers: &[Sharer], goal: usize) -> Outcome {
-    wait::until(&format!("pages of all processes lie in {goal} frames"), || {
-        let frames = sharer::frames(sharers)?;
-        let distinct = pagemap::distinct(&frames);
-        Ok((distinct == goal, format!("{} pages in {distinct} frames", frames.len())))
-    })
+    wait::until(
+        &format!("pages of all processes lie in {goal} frames"),
+        || {
+            let frames = sharer::frames(sharers)?;
+            let distinct = pagemap::distinct(&frames);
+            Ok((
+                distinct == goal,
+                format!("{} pages in {distinct} frames", frames.len()),
+            ))
+        },
+    )
 }
 
 /// Starts `count` processes of `pages` equal pages and waits until everything is merged.

@@ -12,11 +12,31 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("cow/writer_only", "a write changes the writer's page only", writer_only),
-    Case::new("cow/one_byte", "a write of one byte keeps the rest of the page", one_byte),
-    Case::new("cow/everybody_writes", "all sharers write, each sees its own", everybody),
-    Case::new("cow/kernel_writes", "read(2) into a merged page changes the caller's page only", kernel_writes),
-    Case::new("cow/equal_again", "pages that become equal again are merged again", equal_again),
+    Case::new(
+        "cow/writer_only",
+        "a write changes the writer's page only",
+        writer_only,
+    ),
+    Case::new(
+        "cow/one_byte",
+        "a write of one byte keeps the rest of the page",
+        one_byte,
+    ),
+    Case::new(
+        "cow/everybody_writes",
+        "all sharers write, each sees its own",
+        everybody,
+    ),
+    Case::new(
+        "cow/kernel_writes",
+        "read(2) into a merged page changes the caller's page only",
+        kernel_writes,
+    ),
+    Case::new(
+        "cow/equal_again",
+        "pages that become equal again are merged again",
+        equal_again,
+    ),
 ];
 
 fn writer_only(bench: &Bench) -> Outcome {
@@ -29,15 +49,30 @@ fn writer_only(bench: &Bench) -> Outcome {
     }
     let written = sharers[1].frames()?;
     for (index, (now, then)) in written.iter().zip(&before).enumerate() {
-        check_eq!(now == then, index % 2 == 1, "page {index} of the writer is still shared");
+        check_eq!(
+            now == then,
+            index % 2 == 1,
+            "page {index} of the writer is still shared"
+        );
     }
-    check_eq!(sharers[0].frames()?, before, "frames of a process that did not write");
-    check_eq!(sharers[2].frames()?, before, "frames of another that did not write");
-    bench.ksm.counter_becomes("pages_shared", PAGES as i64).or_else(|_| {
-        // The kernel's own KSM notices a write when the scanner comes by.
-        bench.ksm.start()?;
-        bench.ksm.counter_becomes("pages_shared", PAGES as i64)
-    })?;
+    check_eq!(
+        sharers[0].frames()?,
+        before,
+        "frames of a process that did not write"
+    );
+    check_eq!(
+        sharers[2].frames()?,
+        before,
+        "frames of another that did not write"
+    );
+    bench
+        .ksm
+        .counter_becomes("pages_shared", PAGES as i64)
+        .or_else(|_| {
+            // The kernel's own KSM notices a write when the scanner comes by.
+            bench.ksm.start()?;
+            bench.ksm.counter_becomes("pages_shared", PAGES as i64)
+        })?;
     sharer::finish(sharers)
 }
 
@@ -57,13 +92,25 @@ fn one_byte(bench: &Bench) -> Outcome {
     for index in 0..PAGES {
         let old = regions[1].peek(index, 100 + index);
         regions[0].poke(index, 100 + index, !old);
-        check_eq!(regions[0].peek(index, 100 + index), !old, "written byte of page {index}");
-        regions[1].verify_page(index, same(index)).context("the other page")?;
+        check_eq!(
+            regions[0].peek(index, 100 + index),
+            !old,
+            "written byte of page {index}"
+        );
+        regions[1]
+            .verify_page(index, same(index))
+            .context("the other page")?;
         regions[0].poke(index, 100 + index, old);
-        regions[0].verify_page(index, same(index)).context("the rest of the written page")?;
+        regions[0]
+            .verify_page(index, same(index))
+            .context("the rest of the written page")?;
     }
     let frames = pagemap::frames(&regions[0].pagemap()?);
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, 0, "written pages that are still merged");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        0,
+        "written pages that are still merged"
+    );
     Ok(())
 }
 
@@ -90,7 +137,10 @@ fn kernel_writes(bench: &Bench) -> Outcome {
     region.mergeable()?;
     bench.ksm.start()?;
     crate::wait::until("our pages are merged with the others'", || {
-        Ok((pagemap::frames(&region.pagemap()?) == sharers[0].frames()?, ()))
+        Ok((
+            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
+            (),
+        ))
     })?;
     let source = Region::map(1)?;
     source.write(0, 0xbeef);
@@ -108,7 +158,10 @@ fn kernel_writes(bench: &Bench) -> Outcome {
     }
     region.verify(|_| 0xbeef)?;
     sharer::verify(&mut sharers)?;
-    check!(sharers[0].frames()? == sharers[1].frames()?, "the others share no more");
+    check!(
+        sharers[0].frames()? == sharers[1].frames()?,
+        "the others share no more"
+    );
     sharer::finish(sharers)
 }
 

@@ -6,18 +6,30 @@ use std::process::ExitCode;
 use super::common::{frames_become, merged_crowd, same};
 use super::prctl;
 use crate::case::{fail, Bench, Case, Context, Outcome};
+use crate::check_eq;
 use crate::pagemap;
 use crate::region::Region;
 use crate::sharer;
 use crate::wait;
 use crate::worker::{Steps, Worker};
-use crate::check_eq;
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("exec/merge_any_kept", "PR_SET_MEMORY_MERGE survives exec and works in the new image", kept),
-    Case::new("exec/madvise_ends", "what madvise opened ends with the old image, others stay merged", ends),
-    Case::new("exec/repeated", "a merged process that execs again and again", repeated),
+    Case::new(
+        "exec/merge_any_kept",
+        "PR_SET_MEMORY_MERGE survives exec and works in the new image",
+        kept,
+    ),
+    Case::new(
+        "exec/madvise_ends",
+        "what madvise opened ends with the old image, others stay merged",
+        ends,
+    ),
+    Case::new(
+        "exec/repeated",
+        "a merged process that execs again and again",
+        repeated,
+    ),
 ];
 
 const PAGES: usize = 64;
@@ -25,8 +37,17 @@ const PAGES: usize = 64;
 /// Replaces the calling process by `part` of this program.
 fn exec(part: &str, steps: &Steps) -> Outcome {
     let [from, to] = steps.descriptors();
-    let words = ["guest-tests", "image", part, &from.to_string(), &to.to_string()];
-    let words: Vec<CString> = words.iter().map(|word| CString::new(*word).expect("no zero bytes")).collect();
+    let words = [
+        "guest-tests",
+        "image",
+        part,
+        &from.to_string(),
+        &to.to_string(),
+    ];
+    let words: Vec<CString> = words
+        .iter()
+        .map(|word| CString::new(*word).expect("no zero bytes"))
+        .collect();
     let mut pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
     pointers.push(std::ptr::null());
     // SAFETY: a null-terminated array of strings that outlive the call.
@@ -89,12 +110,21 @@ fn ends(bench: &Bench) -> Outcome {
         exec("plain", steps)
     })?;
     worker.arrived()?;
-    bench.ksm.counter_becomes("pages_sharing", 2 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 2 * PAGES as i64)?;
     let addr = worker.step(0)? as usize;
-    bench.ksm.counter_becomes("pages_sharing", PAGES as i64).context("after exec")?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", PAGES as i64)
+        .context("after exec")?;
     bench.ksm.passes(2)?;
     let frames = pagemap::frames(&pagemap::of(worker.pid(), addr, PAGES)?);
-    check_eq!(pagemap::count_flag(&frames, pagemap::FLAG_KSM)?, 0, "merged pages of the new image");
+    check_eq!(
+        pagemap::count_flag(&frames, pagemap::FLAG_KSM)?,
+        0,
+        "merged pages of the new image"
+    );
     worker.finish()?;
     sharer::finish(sharers)
 }

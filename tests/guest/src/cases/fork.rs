@@ -13,10 +13,26 @@ use crate::worker::Worker;
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("fork/child_shares", "a forked child has the parent's merged frames and sees its own writes", child_shares),
-    Case::new("fork/parent_exits", "the child keeps its content when the parent exits", parent_exits),
-    Case::new("fork/child_exits", "the parent keeps its content when children exit", child_exits),
-    Case::new("fork/child_is_merged", "the child of a mergeable process is scanned, too", child_is_merged),
+    Case::new(
+        "fork/child_shares",
+        "a forked child has the parent's merged frames and sees its own writes",
+        child_shares,
+    ),
+    Case::new(
+        "fork/parent_exits",
+        "the child keeps its content when the parent exits",
+        parent_exits,
+    ),
+    Case::new(
+        "fork/child_exits",
+        "the parent keeps its content when children exit",
+        child_exits,
+    ),
+    Case::new(
+        "fork/child_is_merged",
+        "the child of a mergeable process is scanned, too",
+        child_is_merged,
+    ),
 ];
 
 fn child_shares(bench: &Bench) -> Outcome {
@@ -68,9 +84,17 @@ fn parent_exits(bench: &Bench) -> Outcome {
         Message::Done(outcome) => outcome.context("orphan")?,
         other => return fail(format!("the orphan sent {other:?}")),
     }
-    check_eq!(pagemap::frames(&pagemap::of(child, addr, PAGES)?), frames, "frames of the orphan");
+    check_eq!(
+        pagemap::frames(&pagemap::of(child, addr, PAGES)?),
+        frames,
+        "frames of the orphan"
+    );
     bench.ksm.passes(3)?;
-    check_eq!(pagemap::frames(&pagemap::of(child, addr, PAGES)?), frames, "frames of the orphan later");
+    check_eq!(
+        pagemap::frames(&pagemap::of(child, addr, PAGES)?),
+        frames,
+        "frames of the orphan later"
+    );
     sharer::finish(sharers)
 }
 
@@ -79,7 +103,9 @@ fn parent_exits(bench: &Bench) -> Outcome {
 /// The parent's number was read before the fork: by now it may have ended already.
 fn orphaned(parent: i32) -> Outcome {
     // SAFETY: takes no arguments, cannot fail.
-    wait::until("the parent ends", || Ok((unsafe { libc::getppid() } != parent, ())))
+    wait::until("the parent ends", || {
+        Ok((unsafe { libc::getppid() } != parent, ()))
+    })
 }
 
 fn child_exits(bench: &Bench) -> Outcome {
@@ -109,11 +135,18 @@ fn child_is_merged(bench: &Bench) -> Outcome {
     })?;
     child.arrived()?;
     region.fill(|index| 0x3000 + index as u64);
-    let frames = |pid: i32| Ok::<_, Stop>(pagemap::frames(&pagemap::of(pid, region.addr(), PAGES)?));
+    let frames =
+        |pid: i32| Ok::<_, Stop>(pagemap::frames(&pagemap::of(pid, region.addr(), PAGES)?));
     let me = std::process::id() as i32;
-    check_eq!(frames(me)? == frames(child.pid())?, false, "parent and child share after both wrote");
+    check_eq!(
+        frames(me)? == frames(child.pid())?,
+        false,
+        "parent and child share after both wrote"
+    );
     bench.ksm.start()?;
-    wait::until("parent and child are merged", || Ok((frames(me)? == frames(child.pid())?, ())))?;
+    wait::until("parent and child are merged", || {
+        Ok((frames(me)? == frames(child.pid())?, ()))
+    })?;
     region.verify(|index| 0x3000 + index as u64)?;
     child.finish()
 }

@@ -10,14 +10,46 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("merge/one_process", "identical pages of one process become one frame", one_process),
-    Case::new("merge/two_processes", "identical pages of two processes become one frame each", two_processes),
-    Case::new("merge/four_processes_half", "of 4 processes the equal half is merged, the unique half stays", half),
-    Case::new("merge/last_byte_differs", "pages that differ in their last byte are not merged", last_byte),
-    Case::new("merge/late_process", "a process that comes later joins the merged pages", late),
-    Case::new("merge/only_where_advised", "memory without MADV_MERGEABLE is left alone", only_advised),
-    Case::new("merge/stopped_scanner", "run 0 merges nothing and keeps what is merged", stopped),
-    Case::new("merge/volatile_pages", "pages that change in every pass are not merged", volatile),
+    Case::new(
+        "merge/one_process",
+        "identical pages of one process become one frame",
+        one_process,
+    ),
+    Case::new(
+        "merge/two_processes",
+        "identical pages of two processes become one frame each",
+        two_processes,
+    ),
+    Case::new(
+        "merge/four_processes_half",
+        "of 4 processes the equal half is merged, the unique half stays",
+        half,
+    ),
+    Case::new(
+        "merge/last_byte_differs",
+        "pages that differ in their last byte are not merged",
+        last_byte,
+    ),
+    Case::new(
+        "merge/late_process",
+        "a process that comes later joins the merged pages",
+        late,
+    ),
+    Case::new(
+        "merge/only_where_advised",
+        "memory without MADV_MERGEABLE is left alone",
+        only_advised,
+    ),
+    Case::new(
+        "merge/stopped_scanner",
+        "run 0 merges nothing and keeps what is merged",
+        stopped,
+    ),
+    Case::new(
+        "merge/volatile_pages",
+        "pages that change in every pass are not merged",
+        volatile,
+    ),
 ];
 
 fn one_process(bench: &Bench) -> Outcome {
@@ -32,7 +64,11 @@ fn one_process(bench: &Bench) -> Outcome {
     })?;
     let frames = pagemap::frames(&region.pagemap()?);
     check_eq!(frames.len(), PAGES, "present pages");
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, PAGES, "pages the kernel shows as KSM");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        PAGES,
+        "pages the kernel shows as KSM"
+    );
     region.verify(|index| 1 + index as u64 % 4)?;
     bench.ksm.counter_becomes("pages_shared", 4)?;
     bench.ksm.counter_becomes("pages_sharing", PAGES as i64 - 4)
@@ -43,7 +79,11 @@ fn two_processes(bench: &Bench) -> Outcome {
     let mut sharers = Sharer::crowd(2, PAGES, same)?;
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
-    check_eq!(sharers[0].frames()?, sharers[1].frames()?, "frames of both processes, page by page");
+    check_eq!(
+        sharers[0].frames()?,
+        sharers[1].frames()?,
+        "frames of both processes, page by page"
+    );
     sharer::verify(&mut sharers)?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
     bench.ksm.counter_becomes("pages_sharing", PAGES as i64)?;
@@ -63,17 +103,29 @@ fn half(bench: &Bench) -> Outcome {
     const PAGES: usize = 256;
     let mut sharers = Vec::new();
     for number in 0..4 {
-        sharers.push(Sharer::start(PAGES, |index| half_unique(number, index, PAGES))?);
+        sharers.push(Sharer::start(PAGES, |index| {
+            half_unique(number, index, PAGES)
+        })?);
     }
     bench.ksm.start()?;
     frames_become(&sharers, PAGES / 2 + 4 * PAGES / 2)?;
     bench.ksm.passes(2)?;
     let frames = sharer::frames(&sharers)?;
-    check_eq!(pagemap::distinct(&frames), PAGES / 2 + 4 * PAGES / 2, "frames two passes later");
+    check_eq!(
+        pagemap::distinct(&frames),
+        PAGES / 2 + 4 * PAGES / 2,
+        "frames two passes later"
+    );
     sharer::verify(&mut sharers)?;
-    bench.ksm.counter_becomes("pages_shared", PAGES as i64 / 2)?;
-    bench.ksm.counter_becomes("pages_sharing", 3 * PAGES as i64 / 2)?;
-    bench.ksm.counter_becomes("pages_unshared", 4 * PAGES as i64 / 2)?;
+    bench
+        .ksm
+        .counter_becomes("pages_shared", PAGES as i64 / 2)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 3 * PAGES as i64 / 2)?;
+    bench
+        .ksm
+        .counter_becomes("pages_unshared", 4 * PAGES as i64 / 2)?;
     sharer::finish(sharers)
 }
 
@@ -88,9 +140,17 @@ fn last_byte(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     bench.ksm.passes(4)?;
     let frames = pagemap::frames(&region.pagemap()?);
-    check_eq!(pagemap::distinct(&frames), PAGES, "frames of pages that all differ");
+    check_eq!(
+        pagemap::distinct(&frames),
+        PAGES,
+        "frames of pages that all differ"
+    );
     for index in 0..PAGES {
-        check_eq!(region.peek(index, 4095), index as u8, "last byte of page {index}");
+        check_eq!(
+            region.peek(index, 4095),
+            index as u8,
+            "last byte of page {index}"
+        );
     }
     check_eq!(bench.ksm.number("pages_sharing")?, 0, "pages_sharing");
     Ok(())
@@ -114,8 +174,16 @@ fn only_advised(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
     bench.ksm.passes(2)?;
-    check_eq!(other.frames()?, before, "frames of the process that did not ask");
-    check_eq!(pagemap::count_flag(&before, FLAG_KSM)?, 0, "its pages that are KSM");
+    check_eq!(
+        other.frames()?,
+        before,
+        "frames of the process that did not ask"
+    );
+    check_eq!(
+        pagemap::count_flag(&before, FLAG_KSM)?,
+        0,
+        "its pages that are KSM"
+    );
     other.verify()?;
     sharer::verify(&mut sharers)
 }
@@ -124,16 +192,32 @@ fn stopped(bench: &Bench) -> Outcome {
     const PAGES: usize = 128;
     let sharers = Sharer::crowd(2, PAGES, same)?;
     std::thread::sleep(std::time::Duration::from_millis(500));
-    check_eq!(pagemap::distinct(&sharer::frames(&sharers)?), 2 * PAGES, "frames while run is 0");
+    check_eq!(
+        pagemap::distinct(&sharer::frames(&sharers)?),
+        2 * PAGES,
+        "frames while run is 0"
+    );
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
     bench.ksm.stop()?;
     let scans = bench.ksm.number("pages_scanned")?;
     let late = Sharer::start(PAGES, same)?;
     std::thread::sleep(std::time::Duration::from_millis(500));
-    check_eq!(bench.ksm.number("pages_scanned")?, scans, "pages_scanned after run 0");
-    check_eq!(pagemap::distinct(&sharer::frames(&sharers)?), PAGES, "frames of what is merged");
-    check_eq!(pagemap::count_flag(&late.frames()?, FLAG_KSM)?, 0, "merged pages of the late process");
+    check_eq!(
+        bench.ksm.number("pages_scanned")?,
+        scans,
+        "pages_scanned after run 0"
+    );
+    check_eq!(
+        pagemap::distinct(&sharer::frames(&sharers)?),
+        PAGES,
+        "frames of what is merged"
+    );
+    check_eq!(
+        pagemap::count_flag(&late.frames()?, FLAG_KSM)?,
+        0,
+        "merged pages of the late process"
+    );
     sharer::finish(sharers)
 }
 
@@ -148,14 +232,26 @@ fn volatile(bench: &Bench) -> Outcome {
     // Both regions stay equal to each other and change all the time.
     let deadline = std::time::Instant::now() + wait::PATIENCE;
     while bench.ksm.number("full_scans")? < start + 10 {
-        check!(std::time::Instant::now() < deadline, "10 passes took longer than {:?}", wait::PATIENCE);
+        check!(
+            std::time::Instant::now() < deadline,
+            "10 passes took longer than {:?}",
+            wait::PATIENCE
+        );
         seed += 1;
-        regions.iter().for_each(|region| region.fill(|index| seed << 16 | index as u64));
+        regions
+            .iter()
+            .for_each(|region| region.fill(|index| seed << 16 | index as u64));
     }
-    regions.iter().for_each(|region| region.fill(|index| index as u64));
+    regions
+        .iter()
+        .for_each(|region| region.fill(|index| index as u64));
     for region in &regions {
         let frames = pagemap::frames(&region.pagemap()?);
-        check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, 0, "merged pages right after a write");
+        check_eq!(
+            pagemap::count_flag(&frames, FLAG_KSM)?,
+            0,
+            "merged pages right after a write"
+        );
         region.verify(|index| index as u64)?;
     }
     Ok(())

@@ -11,10 +11,29 @@ use crate::sharer::{self, Sharer};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("migrate/move_pages", "move_pages moves merged pages for all their sharers", move_pages).room(Room::Numa),
-    Case::new("migrate/forked_copies", "pages that only forked copies map move as well", forked).room(Room::Numa),
-    Case::new("migrate/while_scanning", "pages move to and fro while the scanner runs", to_and_fro).room(Room::Numa),
-    Case::new("migrate/compaction", "compaction keeps merged pages merged", compaction),
+    Case::new(
+        "migrate/move_pages",
+        "move_pages moves merged pages for all their sharers",
+        move_pages,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "migrate/forked_copies",
+        "pages that only forked copies map move as well",
+        forked,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "migrate/while_scanning",
+        "pages move to and fro while the scanner runs",
+        to_and_fro,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "migrate/compaction",
+        "compaction keeps merged pages merged",
+        compaction,
+    ),
 ];
 
 const PAGES: usize = 64;
@@ -24,17 +43,31 @@ fn move_pages(bench: &Bench) -> Outcome {
     let mut sharers = merged_crowd(bench, 4, PAGES)?;
     bench.ksm.stop()?;
     for node in [1, 0, 1] {
-        check_eq!(numa::move_to(&sharers[0], node)?, vec![node; PAGES], "nodes after move_pages");
+        check_eq!(
+            numa::move_to(&sharers[0], node)?,
+            vec![node; PAGES],
+            "nodes after move_pages"
+        );
         let frames = sharers[0].frames()?;
         for sharer in &sharers {
-            check_eq!(sharer.frames()?, frames, "frames of another process after the move");
+            check_eq!(
+                sharer.frames()?,
+                frames,
+                "frames of another process after the move"
+            );
         }
-        check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, PAGES, "pages that are still merged");
+        check_eq!(
+            pagemap::count_flag(&frames, FLAG_KSM)?,
+            PAGES,
+            "pages that are still merged"
+        );
         sharer::verify(&mut sharers)?;
     }
     bench.ksm.start()?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
-    bench.ksm.counter_becomes("pages_sharing", 3 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 3 * PAGES as i64)?;
     // A newcomer is merged with the pages at their new place.
     let newcomer = Sharer::start(PAGES, super::common::same)?;
     sharers.push(newcomer);
@@ -47,9 +80,17 @@ fn forked(bench: &Bench) -> Outcome {
     let mut sharers = merged_crowd(bench, 2, PAGES)?;
     bench.ksm.stop()?;
     let child = sharers[0].fork()?;
-    check_eq!(numa::move_to(&sharers[1], 1)?, vec![1; PAGES], "nodes after move_pages");
+    check_eq!(
+        numa::move_to(&sharers[1], 1)?,
+        vec![1; PAGES],
+        "nodes after move_pages"
+    );
     let frames = sharers[1].frames()?;
-    check_eq!(pagemap::frames(&pagemap::of(child, sharers[0].addr(), PAGES)?), frames, "frames of the forked child");
+    check_eq!(
+        pagemap::frames(&pagemap::of(child, sharers[0].addr(), PAGES)?),
+        frames,
+        "frames of the forked child"
+    );
     check_eq!(sharers[0].frames()?, frames, "frames of its parent");
     sharers[0].end_child()?;
     sharer::finish(sharers)
@@ -79,7 +120,11 @@ fn compaction(bench: &Bench) -> Outcome {
     let mut sharers = merged_crowd(bench, 2, MANY)?;
     for _ in 0..3 {
         fs::write(file, "1").context(file)?;
-        check_eq!(sharers[0].frames()?, sharers[1].frames()?, "frames of both processes after compaction");
+        check_eq!(
+            sharers[0].frames()?,
+            sharers[1].frames()?,
+            "frames of both processes after compaction"
+        );
         sharer::verify(&mut sharers)?;
     }
     bench.ksm.counter_becomes("pages_shared", MANY as i64)?;

@@ -2,21 +2,39 @@
 
 use super::common::{frames_become, same};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
+use crate::check_eq;
 use crate::pagemap;
 use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
 use crate::sharer::{self, Sharer};
 use crate::sys::{self, PAGE};
-use crate::check_eq;
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("numa/across", "merge_across_nodes 1 merges pages of both nodes", across).room(Room::Numa),
-    Case::new("numa/within", "merge_across_nodes 0 merges only within a node", within).room(Room::Numa),
-    Case::new("numa/busy_while_merged", "merge_across_nodes cannot be changed while pages are merged", busy)
-        .room(Room::Numa),
-    Case::new("numa/moved_to_other_node", "merged pages that migrate are merged within their new node", moved)
-        .room(Room::Numa),
+    Case::new(
+        "numa/across",
+        "merge_across_nodes 1 merges pages of both nodes",
+        across,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "numa/within",
+        "merge_across_nodes 0 merges only within a node",
+        within,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "numa/busy_while_merged",
+        "merge_across_nodes cannot be changed while pages are merged",
+        busy,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "numa/moved_to_other_node",
+        "merged pages that migrate are merged within their new node",
+        moved,
+    )
+    .room(Room::Numa),
 ];
 
 const PAGES: usize = 64;
@@ -39,7 +57,11 @@ pub fn map_pages_on(node: usize, pages: usize) -> Outcome<Region> {
     let region = Region::map(pages)?;
     let (mask, policy) = (1u64 << node, libc::MPOL_BIND as usize);
     let mask = std::ptr::from_ref(&mask) as usize;
-    sys::syscall(libc::SYS_mbind, [region.addr(), region.len(), policy, mask, 64, 0]).context("mbind")?;
+    sys::syscall(
+        libc::SYS_mbind,
+        [region.addr(), region.len(), policy, mask, 64, 0],
+    )
+    .context("mbind")?;
     Ok(region)
 }
 
@@ -49,7 +71,11 @@ pub fn start_on(node: usize) -> Outcome<Sharer> {
         let region = map_on(node)?;
         region.fill(same);
         let policy = libc::MPOL_DEFAULT as usize;
-        sys::syscall(libc::SYS_mbind, [region.addr(), region.len(), policy, 0, 0, 0]).context("mbind")?;
+        sys::syscall(
+            libc::SYS_mbind,
+            [region.addr(), region.len(), policy, 0, 0, 0],
+        )
+        .context("mbind")?;
         Ok(region)
     };
     Sharer::start_in(map, true, same)
@@ -63,17 +89,32 @@ pub fn nodes(sharer: &Sharer) -> Outcome<Vec<i32>> {
 /// Moves every page of a process to `node` (all mappings of it), tells the new nodes.
 pub fn move_to(sharer: &Sharer, node: i32) -> Outcome<Vec<i32>> {
     const MPOL_MF_MOVE_ALL: usize = 4;
-    let node = if sabotage::is(Sabotage::NoMove) { 0 } else { node };
+    let node = if sabotage::is(Sabotage::NoMove) {
+        0
+    } else {
+        node
+    };
     move_pages(sharer, Some(node), MPOL_MF_MOVE_ALL)
 }
 
 fn move_pages(sharer: &Sharer, node: Option<i32>, flags: usize) -> Outcome<Vec<i32>> {
     let count = sharer.pages();
-    let pages: Vec<usize> = (0..count).map(|index| sharer.addr() + index * PAGE).collect();
+    let pages: Vec<usize> = (0..count)
+        .map(|index| sharer.addr() + index * PAGE)
+        .collect();
     let targets = node.map(|node| vec![node; count]);
     let mut status = vec![-1; count];
-    let to = targets.as_ref().map_or(0, |targets| targets.as_ptr() as usize);
-    let arguments = [sharer.pid() as usize, count, pages.as_ptr() as usize, to, status.as_mut_ptr() as usize, flags];
+    let to = targets
+        .as_ref()
+        .map_or(0, |targets| targets.as_ptr() as usize);
+    let arguments = [
+        sharer.pid() as usize,
+        count,
+        pages.as_ptr() as usize,
+        to,
+        status.as_mut_ptr() as usize,
+        flags,
+    ];
     sys::syscall(libc::SYS_move_pages, arguments).context("move_pages")?;
     Ok(status)
 }
@@ -81,10 +122,15 @@ fn move_pages(sharer: &Sharer, node: Option<i32>, flags: usize) -> Outcome<Vec<i
 /// Two processes on node 0 and two on node 1, all of the same content.
 fn four() -> Outcome<Vec<Sharer>> {
     two_nodes()?;
-    let sharers: Vec<Sharer> =
-        (0..4).map(|number| Sharer::start_in(|| map_on(number / 2), true, same)).collect::<Outcome<_>>()?;
+    let sharers: Vec<Sharer> = (0..4)
+        .map(|number| Sharer::start_in(|| map_on(number / 2), true, same))
+        .collect::<Outcome<_>>()?;
     for (number, sharer) in sharers.iter().enumerate() {
-        check_eq!(nodes(sharer)?, vec![number as i32 / 2; PAGES], "nodes of process {number}");
+        check_eq!(
+            nodes(sharer)?,
+            vec![number as i32 / 2; PAGES],
+            "nodes of process {number}"
+        );
     }
     Ok(sharers)
 }
@@ -105,10 +151,18 @@ fn within(bench: &Bench) -> Outcome {
     bench.ksm.passes(3)?;
     frames_become(&sharers, 2 * PAGES)?;
     for (number, sharer) in sharers.iter().enumerate() {
-        check_eq!(nodes(sharer)?, vec![number as i32 / 2; PAGES], "nodes of process {number} after merging");
+        check_eq!(
+            nodes(sharer)?,
+            vec![number as i32 / 2; PAGES],
+            "nodes of process {number} after merging"
+        );
     }
-    bench.ksm.counter_becomes("pages_shared", 2 * PAGES as i64)?;
-    bench.ksm.counter_becomes("pages_sharing", 2 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_shared", 2 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 2 * PAGES as i64)?;
     sharer::finish(sharers)
 }
 
@@ -116,8 +170,16 @@ fn busy(bench: &Bench) -> Outcome {
     let sharers = four()?;
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
-    let refused = bench.ksm.try_set("merge_across_nodes", "0").err().and_then(|error| error.raw_os_error());
-    check_eq!(refused, Some(libc::EBUSY), "setting merge_across_nodes while pages are merged");
+    let refused = bench
+        .ksm
+        .try_set("merge_across_nodes", "0")
+        .err()
+        .and_then(|error| error.raw_os_error());
+    check_eq!(
+        refused,
+        Some(libc::EBUSY),
+        "setting merge_across_nodes while pages are merged"
+    );
     bench.ksm.set("run", 2)?;
     bench.ksm.set("merge_across_nodes", 0)?;
     sharer::finish(sharers)
@@ -126,12 +188,23 @@ fn busy(bench: &Bench) -> Outcome {
 fn moved(bench: &Bench) -> Outcome {
     two_nodes()?;
     bench.ksm.set("merge_across_nodes", 0)?;
-    let sharers = [0, 0, 1].into_iter().map(start_on).collect::<Outcome<Vec<_>>>()?;
+    let sharers = [0, 0, 1]
+        .into_iter()
+        .map(start_on)
+        .collect::<Outcome<Vec<_>>>()?;
     bench.ksm.start()?;
     frames_become(&sharers[..2], PAGES)?;
     bench.ksm.stop()?;
-    check_eq!(move_to(&sharers[0], 1)?, vec![1; PAGES], "nodes after move_pages");
-    check_eq!(sharers[0].frames()?, sharers[1].frames()?, "frames of both processes right after the move");
+    check_eq!(
+        move_to(&sharers[0], 1)?,
+        vec![1; PAGES],
+        "nodes after move_pages"
+    );
+    check_eq!(
+        sharers[0].frames()?,
+        sharers[1].frames()?,
+        "frames of both processes right after the move"
+    );
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
     let frames = sharer::frames(&sharers)?;

@@ -12,9 +12,21 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("poison/only_users_die", "a broken merged page kills who touches it, and nobody else", users_die),
-    Case::new("poison/early_kill", "who asked for it is told of a broken merged page at once", early_kill),
-    Case::new("poison/soft_offline", "MADV_SOFT_OFFLINE moves a merged page away for all sharers", soft_offline),
+    Case::new(
+        "poison/only_users_die",
+        "a broken merged page kills who touches it, and nobody else",
+        users_die,
+    ),
+    Case::new(
+        "poison/early_kill",
+        "who asked for it is told of a broken merged page at once",
+        early_kill,
+    ),
+    Case::new(
+        "poison/soft_offline",
+        "MADV_SOFT_OFFLINE moves a merged page away for all sharers",
+        soft_offline,
+    ),
 ];
 
 const PAGES: usize = 16;
@@ -30,7 +42,9 @@ fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
         region.mergeable()?;
         steps.step(region.addr() as u64)?;
         match region.advise_pages(BROKEN..BROKEN + 1, advice) {
-            Err(error) if sys::is_errno(&error, libc::EINVAL) => skip("this kernel cannot feign memory errors"),
+            Err(error) if sys::is_errno(&error, libc::EINVAL) => {
+                skip("this kernel cannot feign memory errors")
+            }
             other => other.context("breaking a merged page"),
         }
     })?;
@@ -52,16 +66,23 @@ fn users_die(bench: &Bench) -> Outcome {
     let other = Sharer::start(PAGES, |index| 0x6_0000 + index as u64)?;
     let frame = sharers[0].frames()?[BROKEN];
     break_page(&sharers, libc::MADV_HWPOISON)?;
-    check!(pagemap::flags(frame)? & FLAG_HWPOISON != 0, "frame {frame} does not carry the HWPOISON flag");
+    check!(
+        pagemap::flags(frame)? & FLAG_HWPOISON != 0,
+        "frame {frame} does not carry the HWPOISON flag"
+    );
     for sharer in &mut sharers {
-        sharer.touch(BROKEN + 1).context("a good page next to the broken one")?;
+        sharer
+            .touch(BROKEN + 1)
+            .context("a good page next to the broken one")?;
     }
     bench.ksm.passes(2)?;
     let survivor = sharers.pop().expect("three were started");
     for sharer in sharers {
         sharer.dies_touching(BROKEN, libc::SIGBUS)?;
     }
-    other.finish().context("a process that does not use the page")?;
+    other
+        .finish()
+        .context("a process that does not use the page")?;
     // Who never touches the page lives on, and may replace it.
     let mut survivor = survivor;
     survivor.discard(BROKEN, 1)?;
@@ -87,12 +108,17 @@ fn early_kill(bench: &Bench) -> Outcome {
     let addr = early.arrived()? as usize;
     let goal = sharers[0].frames()?;
     wait::until("the process is merged", || {
-        Ok((pagemap::frames(&pagemap::of(early.pid(), addr, PAGES)?) == goal, ()))
+        Ok((
+            pagemap::frames(&pagemap::of(early.pid(), addr, PAGES)?) == goal,
+            (),
+        ))
     })?;
     early.go(0)?;
     break_page(&sharers, libc::MADV_HWPOISON)?;
     early.killed_by(libc::SIGBUS)?;
-    sharers.into_iter().try_for_each(|sharer| sharer.dies_touching(BROKEN, libc::SIGBUS))
+    sharers
+        .into_iter()
+        .try_for_each(|sharer| sharer.dies_touching(BROKEN, libc::SIGBUS))
 }
 
 fn soft_offline(bench: &Bench) -> Outcome {
@@ -101,9 +127,19 @@ fn soft_offline(bench: &Bench) -> Outcome {
     break_page(&sharers, MADV_SOFT_OFFLINE)?;
     frames_become(&sharers, PAGES)?;
     let after = sharers[0].frames()?;
-    check!(after[BROKEN] != before[BROKEN], "the page is still in the frame that went offline");
-    check!(pagemap::flags(before[BROKEN])? & FLAG_HWPOISON != 0, "the old frame is not out of use");
-    check_eq!(pagemap::count_flag(&after, FLAG_KSM)?, PAGES, "pages that are merged");
+    check!(
+        after[BROKEN] != before[BROKEN],
+        "the page is still in the frame that went offline"
+    );
+    check!(
+        pagemap::flags(before[BROKEN])? & FLAG_HWPOISON != 0,
+        "the old frame is not out of use"
+    );
+    check_eq!(
+        pagemap::count_flag(&after, FLAG_KSM)?,
+        PAGES,
+        "pages that are merged"
+    );
     sharer::verify(&mut sharers)?;
     sharer::finish(sharers)
 }

@@ -12,10 +12,26 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("prctl/get_set", "PR_SET_MEMORY_MERGE is read back and bad arguments are refused", get_set),
-    Case::new("prctl/merges", "a process that asked is merged without madvise, old and new mappings", merges),
-    Case::new("prctl/off_unmerges", "switching it off gives the process its own pages", off),
-    Case::new("prctl/fork_inherits", "a forked child is merged in what it maps", fork_inherits),
+    Case::new(
+        "prctl/get_set",
+        "PR_SET_MEMORY_MERGE is read back and bad arguments are refused",
+        get_set,
+    ),
+    Case::new(
+        "prctl/merges",
+        "a process that asked is merged without madvise, old and new mappings",
+        merges,
+    ),
+    Case::new(
+        "prctl/off_unmerges",
+        "switching it off gives the process its own pages",
+        off,
+    ),
+    Case::new(
+        "prctl/fork_inherits",
+        "a forked child is merged in what it maps",
+        fork_inherits,
+    ),
 ];
 
 /// `PR_SET_MEMORY_MERGE`
@@ -25,7 +41,9 @@ const GET: i32 = 68;
 
 /// Switches merging of the calling process on or off.
 pub fn merge_any(on: bool) -> Outcome {
-    sys::prctl(SET, [on.into(), 0, 0, 0]).context("PR_SET_MEMORY_MERGE").map(drop)
+    sys::prctl(SET, [on.into(), 0, 0, 0])
+        .context("PR_SET_MEMORY_MERGE")
+        .map(drop)
 }
 
 /// Whether merging of the calling process is on.
@@ -49,9 +67,20 @@ fn get_set(_: &Bench) -> Outcome {
     merge_any(false)?;
     check_eq!(is_on()?, false, "after setting 0");
     merge_any(false)?;
-    for (option, arguments) in [(SET, [1, 1, 0, 0]), (SET, [1, 0, 0, 1]), (GET, [1, 0, 0, 0]), (GET, [0, 1, 0, 0])] {
-        let refused = sys::prctl(option, arguments).err().and_then(|error| error.raw_os_error());
-        check_eq!(refused, Some(libc::EINVAL), "prctl({option}, {arguments:?})");
+    for (option, arguments) in [
+        (SET, [1, 1, 0, 0]),
+        (SET, [1, 0, 0, 1]),
+        (GET, [1, 0, 0, 0]),
+        (GET, [0, 1, 0, 0]),
+    ] {
+        let refused = sys::prctl(option, arguments)
+            .err()
+            .and_then(|error| error.raw_os_error());
+        check_eq!(
+            refused,
+            Some(libc::EINVAL),
+            "prctl({option}, {arguments:?})"
+        );
     }
     Ok(())
 }
@@ -81,9 +110,17 @@ fn off(bench: &Bench) -> Outcome {
     merged_within(&region, 1)?;
     merge_any(false)?;
     let frames = pagemap::frames(&region.pagemap()?);
-    check_eq!(pagemap::distinct(&frames), PAGES, "frames right after switching off");
+    check_eq!(
+        pagemap::distinct(&frames),
+        PAGES,
+        "frames right after switching off"
+    );
     bench.ksm.passes(2)?;
-    check_eq!(pagemap::frames(&region.pagemap()?), frames, "frames two passes later");
+    check_eq!(
+        pagemap::frames(&region.pagemap()?),
+        frames,
+        "frames two passes later"
+    );
     region.verify(|_| 5)?;
     sharer::finish(others)
 }

@@ -10,31 +10,69 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("stat/merging_pages", "ksm_merging_pages counts each process's merged pages", merging_pages),
-    Case::new("stat/flags", "ksm_stat tells whether a process is mergeable and why", flags),
+    Case::new(
+        "stat/merging_pages",
+        "ksm_merging_pages counts each process's merged pages",
+        merging_pages,
+    ),
+    Case::new(
+        "stat/flags",
+        "ksm_stat tells whether a process is mergeable and why",
+        flags,
+    ),
     Case::new("stat/smaps", "smaps shows merged pages", smaps_field),
-    Case::new("stat/profit", "general_profit and ksm_process_profit follow the merged pages", profit),
+    Case::new(
+        "stat/profit",
+        "general_profit and ksm_process_profit follow the merged pages",
+        profit,
+    ),
 ];
 
 fn merging_pages(bench: &Bench) -> Outcome {
     const PAGES: i64 = 100;
     let mut sharers = merged_crowd(bench, 3, PAGES as usize)?;
     let sum = |sharers: &[sharer::Sharer]| {
-        sharers.iter().map(|sharer| ksm_merging_pages(sharer.pid())).sum::<Outcome<i64>>()
+        sharers
+            .iter()
+            .map(|sharer| ksm_merging_pages(sharer.pid()))
+            .sum::<Outcome<i64>>()
     };
     for sharer in &sharers {
         check_eq!(ksm_merging_pages(sharer.pid())?, PAGES, "ksm_merging_pages");
-        check_eq!(ksm_stat(sharer.pid(), "ksm_merging_pages")?, PAGES, "the same in ksm_stat");
-        check_eq!(ksm_stat(sharer.pid(), "ksm_rmap_items")?, PAGES, "ksm_rmap_items");
-        check_eq!(ksm_stat(sharer.pid(), "ksm_zero_pages")?, 0, "ksm_zero_pages");
+        check_eq!(
+            ksm_stat(sharer.pid(), "ksm_merging_pages")?,
+            PAGES,
+            "the same in ksm_stat"
+        );
+        check_eq!(
+            ksm_stat(sharer.pid(), "ksm_rmap_items")?,
+            PAGES,
+            "ksm_rmap_items"
+        );
+        check_eq!(
+            ksm_stat(sharer.pid(), "ksm_zero_pages")?,
+            0,
+            "ksm_zero_pages"
+        );
     }
-    let (shared, sharing) = (bench.ksm.number("pages_shared")?, bench.ksm.number("pages_sharing")?);
-    check_eq!(sum(&sharers)?, shared + sharing, "sum over the processes against the global counters");
+    let (shared, sharing) = (
+        bench.ksm.number("pages_shared")?,
+        bench.ksm.number("pages_sharing")?,
+    );
+    check_eq!(
+        sum(&sharers)?,
+        shared + sharing,
+        "sum over the processes against the global counters"
+    );
     for index in 0..40 {
         sharers[2].write(index, 0x8800 + index as u64)?;
     }
     bench.ksm.counter_becomes("pages_sharing", 2 * PAGES - 40)?;
-    check_eq!(ksm_merging_pages(sharers[2].pid())?, PAGES - 40, "ksm_merging_pages after 40 writes");
+    check_eq!(
+        ksm_merging_pages(sharers[2].pid())?,
+        PAGES - 40,
+        "ksm_merging_pages after 40 writes"
+    );
     bench.ksm.set("run", 2)?;
     check_eq!(sum(&sharers)?, 0, "sum after run 2");
     sharer::finish(sharers)
@@ -54,7 +92,12 @@ fn flags(_: &Bench) -> Outcome {
         steps.step(0).map(drop)
     })?;
     let pid = worker.pid();
-    let now = || Ok::<_, crate::case::Stop>((ksm_stat_flag(pid, "ksm_mergeable")?, ksm_stat_flag(pid, "ksm_merge_any")?));
+    let now = || {
+        Ok::<_, crate::case::Stop>((
+            ksm_stat_flag(pid, "ksm_mergeable")?,
+            ksm_stat_flag(pid, "ksm_merge_any")?,
+        ))
+    };
     worker.arrived()?;
     check_eq!(now()?, (false, false), "mergeable, merge_any at first");
     worker.step(0)?;
@@ -62,7 +105,11 @@ fn flags(_: &Bench) -> Outcome {
     worker.step(0)?;
     check_eq!(now()?, (true, true), "mergeable, merge_any after prctl");
     worker.step(0)?;
-    check_eq!(now()?, (false, false), "mergeable, merge_any after both were undone");
+    check_eq!(
+        now()?,
+        (false, false),
+        "mergeable, merge_any after both were undone"
+    );
     worker.finish()
 }
 
@@ -71,10 +118,26 @@ fn smaps_field(bench: &Bench) -> Outcome {
     let sharers = merged_crowd(bench, 2, PAGES)?;
     for sharer in &sharers {
         let len = PAGES * 4096;
-        check_eq!(smaps(sharer.pid(), sharer.addr(), len, "KSM")?, PAGES as i64 * 4, "KSM: in smaps");
-        check_eq!(smaps(sharer.pid(), sharer.addr(), len, "Anonymous")?, PAGES as i64 * 4, "Anonymous:");
-        check_eq!(smaps(sharer.pid(), sharer.addr(), len, "Rss")?, PAGES as i64 * 4, "Rss:");
-        check_eq!(smaps(sharer.pid(), sharer.addr(), len, "Pss")?, PAGES as i64 * 2, "Pss:");
+        check_eq!(
+            smaps(sharer.pid(), sharer.addr(), len, "KSM")?,
+            PAGES as i64 * 4,
+            "KSM: in smaps"
+        );
+        check_eq!(
+            smaps(sharer.pid(), sharer.addr(), len, "Anonymous")?,
+            PAGES as i64 * 4,
+            "Anonymous:"
+        );
+        check_eq!(
+            smaps(sharer.pid(), sharer.addr(), len, "Rss")?,
+            PAGES as i64 * 4,
+            "Rss:"
+        );
+        check_eq!(
+            smaps(sharer.pid(), sharer.addr(), len, "Pss")?,
+            PAGES as i64 * 2,
+            "Pss:"
+        );
     }
     sharer::finish(sharers)
 }
@@ -84,10 +147,16 @@ fn profit(bench: &Bench) -> Outcome {
     let sharers = merged_crowd(bench, 4, PAGES as usize)?;
     let saved = 3 * PAGES * 4096;
     let profit = bench.ksm.number("general_profit")?;
-    check!(profit > 0 && profit <= saved, "general_profit is {profit} with {saved} bytes saved");
+    check!(
+        profit > 0 && profit <= saved,
+        "general_profit is {profit} with {saved} bytes saved"
+    );
     for sharer in &sharers {
         let own = ksm_stat(sharer.pid(), "ksm_process_profit")?;
-        check!(own > 0 && own <= PAGES * 4096, "ksm_process_profit is {own} with {PAGES} pages merged");
+        check!(
+            own > 0 && own <= PAGES * 4096,
+            "ksm_process_profit is {own} with {PAGES} pages merged"
+        );
     }
     sharer::finish(sharers)
 }

@@ -12,8 +12,19 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("stress/model", "random operations of 6 processes, knobs changing meanwhile", plain).seconds(400),
-    Case::new("stress/model_swap", "the same while memory is reclaimed", swapping).room(Room::Swap).seconds(400),
+    Case::new(
+        "stress/model",
+        "random operations of 6 processes, knobs changing meanwhile",
+        plain,
+    )
+    .seconds(400),
+    Case::new(
+        "stress/model_swap",
+        "the same while memory is reclaimed",
+        swapping,
+    )
+    .room(Room::Swap)
+    .seconds(400),
 ];
 
 const PROCESSES: u64 = 6;
@@ -33,7 +44,11 @@ impl Model {
     fn new(seed: u64) -> Outcome<Model> {
         let region = Region::map(PAGES)?;
         region.mergeable()?;
-        Ok(Model { region, seeds: vec![0; PAGES], random: Random::new(seed) })
+        Ok(Model {
+            region,
+            seeds: vec![0; PAGES],
+            random: Random::new(seed),
+        })
     }
 
     /// Some pages in a row.
@@ -51,11 +66,20 @@ impl Model {
             35..=64 => self.verify(range),
             65..=69 => self.discard(range),
             70..=74 => self.renew(range),
-            75..=79 => self.region.advise_pages(range, libc::MADV_UNMERGEABLE).context("MADV_UNMERGEABLE"),
-            80..=87 => self.region.advise_pages(0..PAGES, libc::MADV_MERGEABLE).context("MADV_MERGEABLE"),
+            75..=79 => self
+                .region
+                .advise_pages(range, libc::MADV_UNMERGEABLE)
+                .context("MADV_UNMERGEABLE"),
+            80..=87 => self
+                .region
+                .advise_pages(0..PAGES, libc::MADV_MERGEABLE)
+                .context("MADV_MERGEABLE"),
             88..=91 => self.fork(),
             92..=94 => self.protect(range),
-            _ => self.region.advise_pages(range, libc::MADV_PAGEOUT).context("MADV_PAGEOUT"),
+            _ => self
+                .region
+                .advise_pages(range, libc::MADV_PAGEOUT)
+                .context("MADV_PAGEOUT"),
         }
     }
 
@@ -73,7 +97,9 @@ impl Model {
     }
 
     fn discard(&mut self, range: std::ops::Range<usize>) -> Outcome {
-        self.region.advise_pages(range.clone(), libc::MADV_DONTNEED).context("MADV_DONTNEED")?;
+        self.region
+            .advise_pages(range.clone(), libc::MADV_DONTNEED)
+            .context("MADV_DONTNEED")?;
         self.seeds[range].fill(0);
         Ok(())
     }
@@ -110,10 +136,16 @@ impl Model {
     /// Forbids and allows access.
     fn protect(&mut self, range: std::ops::Range<usize>) -> Outcome {
         let addr = self.region.addr() + range.start * PAGE;
-        for protection in [libc::PROT_NONE, libc::PROT_READ, libc::PROT_READ | libc::PROT_WRITE] {
+        for protection in [
+            libc::PROT_NONE,
+            libc::PROT_READ,
+            libc::PROT_READ | libc::PROT_WRITE,
+        ] {
             // SAFETY: our own region, which nobody touches meanwhile.
-            crate::sys::check(unsafe { libc::mprotect(addr as *mut _, range.len() * PAGE, protection) }.into())
-                .context("mprotect")?;
+            crate::sys::check(
+                unsafe { libc::mprotect(addr as *mut _, range.len() * PAGE, protection) }.into(),
+            )
+            .context("mprotect")?;
         }
         self.verify(range)
     }
@@ -144,7 +176,10 @@ fn run(bench: &Bench, mut meddle: impl FnMut(u64) -> Outcome) -> Outcome {
     let mut workers = Vec::new();
     for number in 0..PROCESSES {
         let seed = bench.seed * 100 + number;
-        workers.push(Worker::start(&format!("process {number} (seed {})", bench.seed), |steps| live(steps, seed))?);
+        workers.push(Worker::start(
+            &format!("process {number} (seed {})", bench.seed),
+            |steps| live(steps, seed),
+        )?);
     }
     let end = Instant::now() + Duration::from_secs(bench.stress_seconds);
     let mut operations = 0;
@@ -153,11 +188,18 @@ fn run(bench: &Bench, mut meddle: impl FnMut(u64) -> Outcome) -> Outcome {
         meddle(random.next())?;
     }
     end_all(workers)?;
-    check!(operations > 100, "only {operations} operations in {} s", bench.stress_seconds);
+    check!(
+        operations > 100,
+        "only {operations} operations in {} s",
+        bench.stress_seconds
+    );
     bench.ksm.set("run", 1)?;
     // Not ksm_zero_pages, which forks make wrong: zero/fork has that.
     for file in ["pages_shared", "pages_sharing", "pages_unshared"] {
-        bench.ksm.counter_becomes(file, 0).context("after all processes have ended")?;
+        bench
+            .ksm
+            .counter_becomes(file, 0)
+            .context("after all processes have ended")?;
     }
     Ok(())
 }
@@ -186,7 +228,11 @@ fn change_knob(bench: &Bench, random: u64) -> Outcome {
     match random % 12 {
         0 => {
             bench.ksm.set("run", 2)?;
-            check_eq!(bench.ksm.number("pages_shared")?, 0, "pages_shared after run 2");
+            check_eq!(
+                bench.ksm.number("pages_shared")?,
+                0,
+                "pages_shared after run 2"
+            );
         }
         1 => bench.ksm.set("run", 0)?,
         2 => bench.ksm.set("use_zero_pages", random / 12 % 2)?,

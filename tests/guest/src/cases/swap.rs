@@ -13,32 +13,96 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("swap/out_and_in", "8 processes' merged pages go to swap and come back right", out_and_in).room(Room::Swap),
-    Case::new("swap/back_still_shared", "what comes back from swap is still shared, nothing is copied", back_shared)
-        .room(Room::Swap),
-    Case::new("swap/merged_again", "after swap the scanner has everything merged (again)", merged_again).room(Room::Swap),
-    Case::new("swap/partly_out", "reclaim of a part: contents right, written pages separate", partly).room(Room::Swap),
-    Case::new("swap/write_first", "a write as the first touch after swap changes the writer only", write_first)
-        .room(Room::Swap),
-    Case::new("swap/fork_while_out", "a process forks while its pages are out", fork_while_out).room(Room::Swap),
-    Case::new("swap/exit_while_out", "processes end while their pages are out", exit_while_out).room(Room::Swap),
-    Case::new("swap/unmerge_while_out", "MADV_UNMERGEABLE and run 2 while pages are out", unmerge_while_out)
-        .room(Room::Swap),
-    Case::new("swap/discard_while_out", "MADV_DONTNEED while pages are out", discard_while_out).room(Room::Swap),
-    Case::new("swap/swapoff", "swapoff brings merged pages back right", swapoff).room(Room::Swap),
+    Case::new(
+        "swap/out_and_in",
+        "8 processes' merged pages go to swap and come back right",
+        out_and_in,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/back_still_shared",
+        "what comes back from swap is still shared, nothing is copied",
+        back_shared,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/merged_again",
+        "after swap the scanner has everything merged (again)",
+        merged_again,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/partly_out",
+        "reclaim of a part: contents right, written pages separate",
+        partly,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/write_first",
+        "a write as the first touch after swap changes the writer only",
+        write_first,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/fork_while_out",
+        "a process forks while its pages are out",
+        fork_while_out,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/exit_while_out",
+        "processes end while their pages are out",
+        exit_while_out,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/unmerge_while_out",
+        "MADV_UNMERGEABLE and run 2 while pages are out",
+        unmerge_while_out,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/discard_while_out",
+        "MADV_DONTNEED while pages are out",
+        discard_while_out,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/swapoff",
+        "swapoff brings merged pages back right",
+        swapoff,
+    )
+    .room(Room::Swap),
     Case::new("swap/pageout", "MADV_PAGEOUT on merged pages", pageout).room(Room::Swap),
-    Case::new("swap/newcomer", "equal pages of a process that comes while the others are out", newcomer).room(Room::Swap),
-    Case::new("swap/rounds_under_scan", "out and in again and again while the scanner runs", rounds)
-        .room(Room::Swap)
-        .seconds(240),
+    Case::new(
+        "swap/newcomer",
+        "equal pages of a process that comes while the others are out",
+        newcomer,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/rounds_under_scan",
+        "out and in again and again while the scanner runs",
+        rounds,
+    )
+    .room(Room::Swap)
+    .seconds(240),
 ];
 
 fn out_and_in(bench: &Bench) -> Outcome {
     let mut crowd = Crowd::merged(bench, 8, 1024)?;
     crowd.push_out()?;
-    check_eq!(sharer::frames(&crowd.sharers)?.len(), 0, "pages that are present after reclaim");
+    check_eq!(
+        sharer::frames(&crowd.sharers)?.len(),
+        0,
+        "pages that are present after reclaim"
+    );
     crowd.verify()?;
-    check_eq!(sharer::swapped(&crowd.sharers)?, 0, "pages that are out after everybody read everything");
+    check_eq!(
+        sharer::swapped(&crowd.sharers)?,
+        0,
+        "pages that are out after everybody read everything"
+    );
     crowd.finish()
 }
 
@@ -51,10 +115,22 @@ fn back_shared(bench: &Bench) -> Outcome {
     crowd.verify()?;
     let frames = sharer::frames(&crowd.sharers)?;
     let distinct = pagemap::distinct(&frames);
-    check_eq!(frames.len(), crowd.all(), "pages present after everybody read everything");
-    check!(distinct * 100 <= PAGES * 105, "{} pages lie in {distinct} frames, {PAGES} when merged", frames.len());
+    check_eq!(
+        frames.len(),
+        crowd.all(),
+        "pages present after everybody read everything"
+    );
+    check!(
+        distinct * 100 <= PAGES * 105,
+        "{} pages lie in {distinct} frames, {PAGES} when merged",
+        frames.len()
+    );
     check_eq!(procfs::vmstat("ksm_swpin_copy")?, copies, "ksm_swpin_copy");
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, frames.len(), "pages that are KSM");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        frames.len(),
+        "pages that are KSM"
+    );
     for (file, goal) in [("pages_shared", PAGES), ("pages_sharing", 7 * PAGES)] {
         bench.ksm.counter_becomes(file, goal as i64)?;
     }
@@ -69,7 +145,9 @@ fn merged_again(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     frames_become(&crowd.sharers, PAGES)?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
-    bench.ksm.counter_becomes("pages_sharing", 3 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 3 * PAGES as i64)?;
     crowd.finish()
 }
 
@@ -147,14 +225,25 @@ fn unmerge_while_out(bench: &Bench) -> Outcome {
     crowd.sharers[0].advise(0, PAGES, libc::MADV_UNMERGEABLE)?;
     crowd.sharers[0].verify()?;
     let frames = crowd.sharers[0].frames()?;
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, 0, "merged pages of the process that left");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        0,
+        "merged pages of the process that left"
+    );
     bench.ksm.set("run", 2)?;
     for file in ["pages_shared", "pages_sharing"] {
-        bench.ksm.counter_becomes(file, 0).context("after run 2 with pages out")?;
+        bench
+            .ksm
+            .counter_becomes(file, 0)
+            .context("after run 2 with pages out")?;
     }
     crowd.verify()?;
     let frames = sharer::frames(&crowd.sharers)?;
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, 0, "merged pages after run 2");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        0,
+        "merged pages after run 2"
+    );
     bench.ksm.start()?;
     frames_become(&crowd.sharers[1..], PAGES)?;
     crowd.finish()
@@ -204,7 +293,10 @@ fn pageout(bench: &Bench) -> Outcome {
     drop(crowd.sharers.pop());
     crowd.sharers[0].advise(0, PAGES, libc::MADV_PAGEOUT)?;
     let out = sharer::swapped(&crowd.sharers)?;
-    check!(out * 10 >= PAGES * 9, "{out} of {PAGES} pages are out after MADV_PAGEOUT by the only user");
+    check!(
+        out * 10 >= PAGES * 9,
+        "{out} of {PAGES} pages are out after MADV_PAGEOUT by the only user"
+    );
     crowd.verify()?;
     crowd.finish()
 }

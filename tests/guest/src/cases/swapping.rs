@@ -24,7 +24,11 @@ impl Crowd {
         let group = Group::enter("swap")?;
         let sharers = merged_crowd(bench, count, pages)?;
         bench.ksm.stop()?;
-        Ok(Crowd { sharers, group, pages })
+        Ok(Crowd {
+            sharers,
+            group,
+            pages,
+        })
     }
 
     /// All pages of all processes.
@@ -39,15 +43,18 @@ impl Crowd {
 
     /// Pushes pages out until `goal` page-table entries name swap.
     pub fn push_out_to(&self, goal: usize) -> Outcome {
-        wait::until(&format!("{goal} of {} pages are swapped out", self.all()), || {
-            let out = sharer::swapped(&self.sharers)?;
-            if out < goal {
-                let merged = (goal - out).div_ceil(self.sharers.len());
-                self.group.reclaim(merged.max(32) * PAGE)?;
-            }
-            let out = sharer::swapped(&self.sharers)?;
-            Ok((out >= goal, out))
-        })
+        wait::until(
+            &format!("{goal} of {} pages are swapped out", self.all()),
+            || {
+                let out = sharer::swapped(&self.sharers)?;
+                if out < goal {
+                    let merged = (goal - out).div_ceil(self.sharers.len());
+                    self.group.reclaim(merged.max(32) * PAGE)?;
+                }
+                let out = sharer::swapped(&self.sharers)?;
+                Ok((out >= goal, out))
+            },
+        )
     }
 
     /// Lets every process compare its pages byte by byte, which brings them in.
@@ -64,7 +71,11 @@ impl Crowd {
 /// Name of the swap device in use; skips without one.
 pub fn device() -> Outcome<String> {
     let swaps = fs::read_to_string("/proc/swaps").context("/proc/swaps")?;
-    match swaps.lines().nth(1).and_then(|line| line.split_whitespace().next()) {
+    match swaps
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().next())
+    {
         Some(name) => Ok(name.to_owned()),
         None => skip("no swap is on"),
     }

@@ -18,21 +18,49 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("takeover/load_and_unload", "load takes over, unload gives back, stock KSM works again", load_unload)
-        .room(Room::Takeover),
-    Case::new("takeover/adopts", "processes that were mergeable before are merged after loading", adopts)
-        .room(Room::Takeover),
-    Case::new("takeover/refuses_when_busy", "insmod is refused with one clear line while stock KSM has pages", refuses)
-        .room(Room::Takeover),
-    Case::new("takeover/unload_while_merged", "unloading with merged pages: contents and copies stay right", unload_merged)
-        .room(Room::Takeover),
-    Case::new("takeover/unload_while_out", "loading and unloading while merged pages are in swap", unload_swapped)
-        .room(Room::Takeover),
-    Case::new("takeover/load_twice", "a second load and a second unload fail with a clear message", twice)
-        .room(Room::Takeover),
-    Case::new("takeover/cycles", "50 times loaded and unloaded under a merge load", cycles)
-        .room(Room::Takeover)
-        .seconds(1200),
+    Case::new(
+        "takeover/load_and_unload",
+        "load takes over, unload gives back, stock KSM works again",
+        load_unload,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/adopts",
+        "processes that were mergeable before are merged after loading",
+        adopts,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/refuses_when_busy",
+        "insmod is refused with one clear line while stock KSM has pages",
+        refuses,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/unload_while_merged",
+        "unloading with merged pages: contents and copies stay right",
+        unload_merged,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/unload_while_out",
+        "loading and unloading while merged pages are in swap",
+        unload_swapped,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/load_twice",
+        "a second load and a second unload fail with a clear message",
+        twice,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/cycles",
+        "50 times loaded and unloaded under a merge load",
+        cycles,
+    )
+    .room(Room::Takeover)
+    .seconds(1200),
 ];
 
 const MODULE: &str = "/sys/module/swapksm";
@@ -53,8 +81,14 @@ fn ksmctl(arguments: &[&str]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    Err(format!("ksmctl {}: {}: {}", arguments.join(" "), output.status, text.trim()))
+    let text = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    Err(format!(
+        "ksmctl {}: {}: {}",
+        arguments.join(" "),
+        output.status,
+        text.trim()
+    ))
 }
 
 /// Begins a case: not loaded, and the files to load are there.
@@ -78,8 +112,14 @@ fn load() -> Outcome {
 
 fn unload() -> Outcome {
     ksmctl(&["unload"]).or_else(fail)?;
-    check!(!loaded(), "ksmctl unload succeeded, but {MODULE} is still there");
-    check!(!Path::new("/sys/kernel/livepatch/swapksm").exists(), "the livepatch is still there");
+    check!(
+        !loaded(),
+        "ksmctl unload succeeded, but {MODULE} is still there"
+    );
+    check!(
+        !Path::new("/sys/kernel/livepatch/swapksm").exists(),
+        "the livepatch is still there"
+    );
     Ok(())
 }
 
@@ -121,9 +161,15 @@ fn adopts(bench: &Bench) -> Outcome {
     let addr = by_prctl.arrived()? as usize;
     let pid = by_prctl.pid();
     let together = |sharers: &[Sharer]| {
-        wait::until("the process that asked by prctl is merged with the others", || {
-            Ok((pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == sharers[0].frames()?, ()))
-        })
+        wait::until(
+            "the process that asked by prctl is merged with the others",
+            || {
+                Ok((
+                    pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == sharers[0].frames()?,
+                    (),
+                ))
+            },
+        )
     };
     together(&sharers).context("stock KSM before")?;
     load()?;
@@ -131,7 +177,9 @@ fn adopts(bench: &Bench) -> Outcome {
     frames_become(&sharers, PAGES).context("swapksm")?;
     together(&sharers).context("swapksm")?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
-    bench.ksm.counter_becomes("pages_sharing", 2 * PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 2 * PAGES as i64)?;
     sharer::verify(&mut sharers)?;
     unload()?;
     bench.ksm.start()?;
@@ -146,7 +194,11 @@ fn adopts(bench: &Bench) -> Outcome {
 fn log_lines() -> Outcome<Vec<String>> {
     let output = Command::new("dmesg").output().context("dmesg")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().filter(|line| line.contains("swapksm: ")).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .filter(|line| line.contains("swapksm: "))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn refuses(bench: &Bench) -> Outcome {
@@ -154,11 +206,19 @@ fn refuses(bench: &Bench) -> Outcome {
     let mut sharers = merged_crowd(bench, 2, PAGES)?;
     let before = log_lines()?.len();
     let refused = insmod(FILE);
-    check_eq!(refused, Some(libc::EBUSY), "error of insmod while stock KSM has pages merged");
+    check_eq!(
+        refused,
+        Some(libc::EBUSY),
+        "error of insmod while stock KSM has pages merged"
+    );
     check!(!loaded(), "the module is there nevertheless");
     let lines = log_lines()?.split_off(before);
     check_eq!(lines.len(), 1, "lines in the kernel log ({lines:?})");
-    check!(lines[0].contains("ksmctl load"), "the line does not say what to do: {}", lines[0]);
+    check!(
+        lines[0].contains("ksmctl load"),
+        "the line does not say what to do: {}",
+        lines[0]
+    );
     sharer::verify(&mut sharers)?;
     sharers.push(Sharer::start(PAGES, same)?);
     frames_become(&sharers, PAGES).context("stock KSM goes on")?;
@@ -185,7 +245,10 @@ fn unload_merged(bench: &Bench) -> Outcome {
     unload()?;
     let frames = sharer::frames(&sharers)?;
     let merged = pagemap::count_flag(&frames, FLAG_KSM)?;
-    crate::runner::log(&format!("{merged} of {} pages are still merged, without an owner; child {child}", frames.len()));
+    crate::runner::log(&format!(
+        "{merged} of {} pages are still merged, without an owner; child {child}",
+        frames.len()
+    ));
     sharer::verify(&mut sharers)?;
     for index in 0..PAGES / 2 {
         sharers[0].write(index, 0x2_0000 + index as u64)?;
@@ -230,8 +293,12 @@ fn twice(_: &Bench) -> Outcome {
 fn slab(name: &str) -> Outcome<Option<i64>> {
     let _ = fs::write(format!("/sys/kernel/slab/{name}/shrink"), "1");
     let text = fs::read_to_string("/proc/slabinfo").context("/proc/slabinfo")?;
-    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
-    Ok(line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse().ok()))
+    let line = text
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(name));
+    Ok(line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|word| word.parse().ok()))
 }
 
 fn cycles(bench: &Bench) -> Outcome {
@@ -242,12 +309,26 @@ fn cycles(bench: &Bench) -> Outcome {
     // One cycle before counting, for what is allocated once.
     load()?;
     unload()?;
-    let caches = ["mm_struct", "ksm_rmap_item", "ksm_stable_node", "ksm_mm_slot", "mm_slot", "anon_vma"];
-    let count = || caches.iter().map(|name| slab(name)).collect::<Outcome<Vec<_>>>();
+    let caches = [
+        "mm_struct",
+        "ksm_rmap_item",
+        "ksm_stable_node",
+        "ksm_mm_slot",
+        "mm_slot",
+        "anon_vma",
+    ];
+    let count = || {
+        caches
+            .iter()
+            .map(|name| slab(name))
+            .collect::<Outcome<Vec<_>>>()
+    };
     let before = count()?;
     let mut workers = Vec::new();
     for number in 0..3 {
-        workers.push(Worker::start("load", |steps| stress::live(steps, bench.seed + number))?);
+        workers.push(Worker::start("load", |steps| {
+            stress::live(steps, bench.seed + number)
+        })?);
     }
     for cycle in 0..CYCLES {
         load().context(format!("cycle {cycle}"))?;
@@ -262,7 +343,10 @@ fn cycles(bench: &Bench) -> Outcome {
     bench.ksm.set("run", 2)?;
     for ((name, before), after) in caches.iter().zip(before).zip(count()?) {
         if let (Some(before), Some(after)) = (before, after) {
-            check!(after - before < SLACK, "slab {name}: {before} objects before, {after} after {CYCLES} cycles");
+            check!(
+                after - before < SLACK,
+                "slab {name}: {before} objects before, {after} after {CYCLES} cycles"
+            );
         }
     }
     works(bench, "stock KSM after all cycles")

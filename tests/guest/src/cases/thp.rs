@@ -11,10 +11,26 @@ use crate::wait;
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("thp/equal_huge_pages", "equal huge pages are split and merged", equal),
-    Case::new("thp/different_stay_huge", "huge pages with nothing to merge stay huge", different),
-    Case::new("thp/one_equal_page", "one equal base page in a huge page is merged", one_equal),
-    Case::new("thp/same_page_inside", "equal base pages inside one huge page are merged", inside),
+    Case::new(
+        "thp/equal_huge_pages",
+        "equal huge pages are split and merged",
+        equal,
+    ),
+    Case::new(
+        "thp/different_stay_huge",
+        "huge pages with nothing to merge stay huge",
+        different,
+    ),
+    Case::new(
+        "thp/one_equal_page",
+        "one equal base page in a huge page is merged",
+        one_equal,
+    ),
+    Case::new(
+        "thp/same_page_inside",
+        "equal base pages inside one huge page are merged",
+        inside,
+    ),
 ];
 
 const PAGES: usize = HUGE / PAGE;
@@ -57,14 +73,26 @@ fn different(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     bench.ksm.passes(4)?;
     for sharer in &sharers {
-        check_eq!(huge_kilobytes(sharer)?, KILOBYTES, "AnonHugePages with nothing to merge");
+        check_eq!(
+            huge_kilobytes(sharer)?,
+            KILOBYTES,
+            "AnonHugePages with nothing to merge"
+        );
     }
     check_eq!(bench.ksm.number("pages_sharing")?, 0, "pages_sharing");
     sharer::finish(sharers)
 }
 
 fn one_equal(bench: &Bench) -> Outcome {
-    let own = |number: u64| move |index: usize| if index == 100 { 7 } else { number << 32 | index as u64 };
+    let own = |number: u64| {
+        move |index: usize| {
+            if index == 100 {
+                7
+            } else {
+                number << 32 | index as u64
+            }
+        }
+    };
     let sharers = vec![huge_sharer(own(1))?, huge_sharer(own(2))?];
     bench.ksm.start()?;
     wait::until("page 100 of both processes is one frame", || {

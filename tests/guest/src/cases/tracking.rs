@@ -15,10 +15,22 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("tracking/mlock", "locked pages are merged, stay in memory and unlock", mlock)
-        .room(crate::case::Room::Swap),
-    Case::new("tracking/soft_dirty", "a write to a merged page makes it soft-dirty, merging does not", soft_dirty),
-    Case::new("tracking/idle", "page idle tracking sees accesses through any mapping of a merged page", idle),
+    Case::new(
+        "tracking/mlock",
+        "locked pages are merged, stay in memory and unlock",
+        mlock,
+    )
+    .room(crate::case::Room::Swap),
+    Case::new(
+        "tracking/soft_dirty",
+        "a write to a merged page makes it soft-dirty, merging does not",
+        soft_dirty,
+    ),
+    Case::new(
+        "tracking/idle",
+        "page idle tracking sees accesses through any mapping of a merged page",
+        idle,
+    ),
 ];
 
 const PAGES: usize = 64;
@@ -30,28 +42,41 @@ fn mlock(bench: &Bench) -> Outcome {
     let region = Region::map(PAGES)?;
     region.fill(same);
     // SAFETY: our own region.
-    sys::check(unsafe { libc::mlock(region.addr() as *const _, region.len()) }.into()).context("mlock")?;
+    sys::check(unsafe { libc::mlock(region.addr() as *const _, region.len()) }.into())
+        .context("mlock")?;
     region.mergeable()?;
     wait::until("the locked region is merged", || {
-        Ok((pagemap::frames(&region.pagemap()?) == sharers[0].frames()?, ()))
+        Ok((
+            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
+            (),
+        ))
     })?;
     let frames = pagemap::frames(&region.pagemap()?);
     bench.ksm.stop()?;
     for _ in 0..3 {
         group.reclaim(4 * PAGES * sys::PAGE)?;
     }
-    check_eq!(pagemap::frames(&region.pagemap()?), frames, "frames of the locked region after reclaim");
+    check_eq!(
+        pagemap::frames(&region.pagemap()?),
+        frames,
+        "frames of the locked region after reclaim"
+    );
     region.write(1, 0x77);
     region.verify(|index| if index == 1 { 0x77 } else { same(index) })?;
     // SAFETY: our own region.
-    sys::check(unsafe { libc::munlock(region.addr() as *const _, region.len()) }.into()).context("munlock")?;
+    sys::check(unsafe { libc::munlock(region.addr() as *const _, region.len()) }.into())
+        .context("munlock")?;
     wait::until("the kernel has unlocked every page", || {
         let locked = pagemap::count_flag(&pagemap::frames(&region.pagemap()?), FLAG_MLOCKED)?;
         Ok((locked == 0, locked))
     })?;
     wait::until("the unlocked pages go to swap", || {
         group.reclaim(4 * PAGES * sys::PAGE)?;
-        let out = region.pagemap()?.iter().filter(|entry| entry.swapped()).count();
+        let out = region
+            .pagemap()?
+            .iter()
+            .filter(|entry| entry.swapped())
+            .count();
         Ok((out == PAGES, out))
     })?;
     region.verify(|index| if index == 1 { 0x77 } else { same(index) })?;
@@ -63,20 +88,36 @@ fn soft_dirty(bench: &Bench) -> Outcome {
     let region = Region::map(PAGES)?;
     region.fill(same);
     fs::write("/proc/self/clear_refs", "4").context("clear_refs")?;
-    let dirty = || Ok::<_, crate::case::Stop>(region.pagemap()?.iter().map(|entry| entry.soft_dirty()).collect::<Vec<_>>());
+    let dirty = || {
+        Ok::<_, crate::case::Stop>(
+            region
+                .pagemap()?
+                .iter()
+                .map(|entry| entry.soft_dirty())
+                .collect::<Vec<_>>(),
+        )
+    };
     if dirty()?.contains(&true) {
         return skip("this kernel does not track soft-dirty pages");
     }
     region.mergeable()?;
     // A change of the mapping's flags counts as soft-dirty; begin anew.
     fs::write("/proc/self/clear_refs", "4").context("clear_refs")?;
-    wait::until("the region is merged", || Ok((pagemap::frames(&region.pagemap()?) == sharers[0].frames()?, ())))?;
+    wait::until("the region is merged", || {
+        Ok((
+            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
+            (),
+        ))
+    })?;
     for index in (0..PAGES).step_by(2) {
         region.poke(index, 9, 9);
     }
     let now = dirty()?;
     for (index, dirty) in now.iter().enumerate() {
-        check!(index % 2 == 1 || *dirty, "page {index} was written and is not soft-dirty");
+        check!(
+            index % 2 == 1 || *dirty,
+            "page {index} was written and is not soft-dirty"
+        );
     }
     sharer::finish(sharers)
 }
@@ -91,14 +132,21 @@ fn idle(bench: &Bench) -> Outcome {
     let frames = sharers[0].frames()?;
     let is_idle = |frame: u64| -> Outcome<bool> {
         let mut word = [0; 8];
-        bitmap.read_exact_at(&mut word, frame / 64 * 8).context(path)?;
+        bitmap
+            .read_exact_at(&mut word, frame / 64 * 8)
+            .context(path)?;
         Ok(u64::from_ne_bytes(word) >> (frame % 64) & 1 == 1)
     };
     for &frame in &frames {
-        bitmap.write_all_at(&(1u64 << (frame % 64)).to_ne_bytes(), frame / 64 * 8).context(path)?;
+        bitmap
+            .write_all_at(&(1u64 << (frame % 64)).to_ne_bytes(), frame / 64 * 8)
+            .context(path)?;
     }
     for &frame in &frames {
-        check!(is_idle(frame)?, "frame {frame} is not idle right after it was marked");
+        check!(
+            is_idle(frame)?,
+            "frame {frame} is not idle right after it was marked"
+        );
     }
     for index in 0..PAGES / 2 {
         sharers[2].touch(index)?;
@@ -106,6 +154,10 @@ fn idle(bench: &Bench) -> Outcome {
     for (index, &frame) in frames.iter().enumerate() {
         check_eq!(is_idle(frame)?, index >= PAGES / 2, "page {index} is idle");
     }
-    check_eq!(pagemap::count_flag(&frames, FLAG_KSM)?, PAGES, "pages that are merged");
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        PAGES,
+        "pages that are merged"
+    );
     sharer::finish(sharers)
 }

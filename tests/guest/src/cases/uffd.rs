@@ -17,8 +17,16 @@ use crate::wait;
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case::new("uffd/write_protect", "every first write to a protected merged page is reported", write_protect),
-    Case::new("uffd/unmerge_protected", "MADV_UNMERGEABLE works on protected merged pages", unmerge),
+    Case::new(
+        "uffd/write_protect",
+        "every first write to a protected merged page is reported",
+        write_protect,
+    ),
+    Case::new(
+        "uffd/unmerge_protected",
+        "MADV_UNMERGEABLE works on protected merged pages",
+        unmerge,
+    ),
 ];
 
 const PAGES: usize = 64;
@@ -43,12 +51,16 @@ struct Protection {
 /// An ioctl on words; the kernel may write to them.
 fn ioctl(file: &File, request: u64, words: &mut [u64]) -> io::Result<()> {
     // SAFETY: every caller passes as many words as the request's structure has.
-    sys::check(unsafe { libc::ioctl(file.as_raw_fd(), request, words.as_mut_ptr()) }.into()).map(drop)
+    sys::check(unsafe { libc::ioctl(file.as_raw_fd(), request, words.as_mut_ptr()) }.into())
+        .map(drop)
 }
 
 impl Protection {
     fn new(region: &Region) -> Outcome<Protection> {
-        let fd = match sys::syscall(libc::SYS_userfaultfd, [libc::O_CLOEXEC as usize, 0, 0, 0, 0, 0]) {
+        let fd = match sys::syscall(
+            libc::SYS_userfaultfd,
+            [libc::O_CLOEXEC as usize, 0, 0, 0, 0, 0],
+        ) {
             Ok(fd) => fd as i32,
             Err(error) => return skip(format!("no userfaultfd here: {error}")),
         };
@@ -58,14 +70,23 @@ impl Protection {
             return skip("userfaultfd here has no write protection");
         }
         let (addr, len) = (region.addr(), region.len());
-        ioctl(&file, UFFDIO_REGISTER, &mut [addr as u64, len as u64, REGISTER_MODE_WP, 0]).context("UFFDIO_REGISTER")?;
+        ioctl(
+            &file,
+            UFFDIO_REGISTER,
+            &mut [addr as u64, len as u64, REGISTER_MODE_WP, 0],
+        )
+        .context("UFFDIO_REGISTER")?;
         Ok(Protection { file, addr, len })
     }
 
     /// Protects the whole region.
     fn protect(&self) -> Outcome {
-        ioctl(&self.file, UFFDIO_WRITEPROTECT, &mut [self.addr as u64, self.len as u64, WRITEPROTECT_MODE_WP])
-            .context("UFFDIO_WRITEPROTECT")
+        ioctl(
+            &self.file,
+            UFFDIO_WRITEPROTECT,
+            &mut [self.addr as u64, self.len as u64, WRITEPROTECT_MODE_WP],
+        )
+        .context("UFFDIO_WRITEPROTECT")
     }
 
     /// Lets writes through as they come, counts them, until the process ends.
@@ -75,7 +96,11 @@ impl Protection {
             (&self.file).read_exact(&mut message)?;
             let address = u64::from_ne_bytes(message[ADDRESS].try_into().expect("eight bytes"));
             count.fetch_add(1, Ordering::SeqCst);
-            ioctl(&self.file, UFFDIO_WRITEPROTECT, &mut [address & !(PAGE as u64 - 1), PAGE as u64, 0])?;
+            ioctl(
+                &self.file,
+                UFFDIO_WRITEPROTECT,
+                &mut [address & !(PAGE as u64 - 1), PAGE as u64, 0],
+            )?;
         }
     }
 }
@@ -86,7 +111,12 @@ fn merged_region(bench: &Bench) -> Outcome<(Vec<sharer::Sharer>, Region)> {
     let region = Region::map(PAGES)?;
     region.fill(same);
     region.mergeable()?;
-    wait::until("the region is merged", || Ok((pagemap::frames(&region.pagemap()?) == others[0].frames()?, ())))?;
+    wait::until("the region is merged", || {
+        Ok((
+            pagemap::frames(&region.pagemap()?) == others[0].frames()?,
+            (),
+        ))
+    })?;
     Ok((others, region))
 }
 
@@ -94,7 +124,11 @@ fn write_protect(bench: &Bench) -> Outcome {
     let (others, region) = merged_region(bench)?;
     let protection = Protection::new(&region)?;
     protection.protect()?;
-    check_eq!(pagemap::frames(&region.pagemap()?), others[0].frames()?, "frames after protecting");
+    check_eq!(
+        pagemap::frames(&region.pagemap()?),
+        others[0].frames()?,
+        "frames after protecting"
+    );
     bench.ksm.passes(2)?;
     region.verify(same)?;
     let count = Arc::new(AtomicUsize::new(0));
@@ -104,9 +138,19 @@ fn write_protect(bench: &Bench) -> Outcome {
         region.write(index, 0x3_3000 + index as u64);
         region.poke(index, 0, region.peek(index, 0));
     }
-    check_eq!(handler.is_finished(), false, "the handler has ended with an error");
+    check_eq!(
+        handler.is_finished(),
+        false,
+        "the handler has ended with an error"
+    );
     check_eq!(count.load(Ordering::SeqCst), PAGES / 2, "writes reported");
-    region.verify(|index| if index < PAGES / 2 { 0x3_3000 + index as u64 } else { same(index) })?;
+    region.verify(|index| {
+        if index < PAGES / 2 {
+            0x3_3000 + index as u64
+        } else {
+            same(index)
+        }
+    })?;
     sharer::finish(others)
 }
 

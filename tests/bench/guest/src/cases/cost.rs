@@ -36,7 +36,9 @@ pub fn run(options: &Options) -> Result<()> {
     super::prepare(options.smart_scan)?;
     ksm::scan_in_whole_passes(SLEEP)?;
     output::about(json!({ "processes": options.processes, "pages": options.pages, "some": SOME }))?;
-    let mut crowd = Crowd::start(options.processes, options.pages, |process| Content::HalfSame { process })?;
+    let mut crowd = Crowd::start(options.processes, options.pages, |process| {
+        Content::HalfSame { process }
+    })?;
     let mut step = |name: &str, run: &dyn Fn(&mut Crowd) -> Result<()>| {
         super::step(name, &mut crowd, run, |crowd| &crowd.workers)
     };

@@ -37,8 +37,14 @@ pub fn run(options: &Options) -> Result<()> {
     let memory = procfs::fields("/proc/meminfo")?;
     let available = (*memory.get("MemAvailable").context("MemAvailable")? as usize) << 10;
     let needed = options.processes * pages * PAGE;
-    ensure!(available > needed + ram / 4, "the guest has too little memory: {} MiB are needed", (needed + ram / 4) >> 20);
-    output::about(json!({ "processes": options.processes, "pages": pages, "ram_mib": options.ram }))?;
+    ensure!(
+        available > needed + ram / 4,
+        "the guest has too little memory: {} MiB are needed",
+        (needed + ram / 4) >> 20
+    );
+    output::about(
+        json!({ "processes": options.processes, "pages": pages, "ram_mib": options.ram }),
+    )?;
 
     let crowd = Crowd::start(options.processes, pages, |_| Content::Same)?;
     let mut run = Run { crowd, hog: None };
