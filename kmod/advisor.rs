@@ -5,6 +5,8 @@
 //! The arithmetic is the stock kernel's, to the last integer division, so that a tuned machine behaves as before.
 //! Plain `no_std` Rust: the host tests compile this file too.
 
+#![forbid(unsafe_code)]
+
 /// Per cent of one CPU that the advisor never goes below.
 const MIN_CPU: u64 = 10;
 

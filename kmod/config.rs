@@ -5,6 +5,8 @@
 //! Plain `no_std` Rust: the host tests compile this file too. Every field is read and written with relaxed ordering;
 //! a reader sees the old or the new value of one setting, and no two settings depend on each other.
 
+#![forbid(unsafe_code)]
+
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// `run`: the scanner rests.

@@ -4,6 +4,8 @@
 //!
 //! Plain `no_std` Rust: the host tests compile this file too.
 
+#![forbid(unsafe_code)]
+
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// A number that many threads change and anybody reads, safe in any context.

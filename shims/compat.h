@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between the kernel versions we build for. Every test of a version number stands here or in hooks.c.
+ * What differs between the kernel versions we build for. Every test of a version number stands here.
  */
 #ifndef SWAPKSM_COMPAT_H
 #define SWAPKSM_COMPAT_H
@@ -9,6 +9,10 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
+#error "swapksm: kernels before 7.2 have other entry points in mm/ksm.c; see Documentation/porting"
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
 /* The index an anonymous page at @addr has, and the walk over the VMAs that can map an index (renamed in 7.3). */

@@ -155,9 +155,21 @@ struct folio *swapksm_keyhole(unsigned long pfn, const void *node)
 
 void swapksm_page_copy(void *buffer, struct page *page)
 {
-	const void *from = kmap_local_page(page);
+	const u64 *from = kmap_local_page(page);
+	u64 *to = buffer;
+	int i;
 
-	memcpy(buffer, from, PAGE_SIZE);
+	/* Its owner may be writing: each word is read once, whatever it is at that moment. */
+	for (i = 0; i < PAGE_SIZE / sizeof(u64); i += 8) {
+		to[i] = READ_ONCE(from[i]);
+		to[i + 1] = READ_ONCE(from[i + 1]);
+		to[i + 2] = READ_ONCE(from[i + 2]);
+		to[i + 3] = READ_ONCE(from[i + 3]);
+		to[i + 4] = READ_ONCE(from[i + 4]);
+		to[i + 5] = READ_ONCE(from[i + 5]);
+		to[i + 6] = READ_ONCE(from[i + 6]);
+		to[i + 7] = READ_ONCE(from[i + 7]);
+	}
 	kunmap_local(from);
 }
 

@@ -6,13 +6,9 @@
 #include <linux/compiler.h>
 #include <linux/ksm.h>
 #include <linux/livepatch.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "hooks.h"
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
-#error "swapksm: kernels before 7.2 have other entry points in mm/ksm.c; see Documentation/porting"
-#endif
 
 static int hook_ksm_madvise(struct vm_area_struct *vma, unsigned long start, unsigned long end, int advice,
 			    vm_flags_t *vm_flags)

@@ -8,6 +8,7 @@
 #include <linux/hashtable.h>
 #include <linux/ksm.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/sched/mm.h>
 
 #include "mm/mm_slot.h"
@@ -25,6 +26,9 @@ struct intree_scan {
 };
 
 extern unsigned long ksm_run, ksm_pages_shared, ksm_rmap_items;
+extern struct rb_root *root_stable_tree;
+extern int ksm_nr_node_ids;
+extern struct list_head migrate_nodes;
 extern struct mutex ksm_thread_mutex;
 extern spinlock_t ksm_mmlist_lock;
 extern struct intree_slot ksm_mm_head;
@@ -33,6 +37,20 @@ extern struct hlist_head mm_slots_hash[1 << 10];	/* MM_SLOTS_HASH_BITS */
 extern struct kmem_cache *mm_slot_cache;
 extern int __ksm_enter(struct mm_struct *mm);
 
+/*
+ * A node outlives its items while a folio that carries its key is mapped (remove_stable_node() leaves it then): by a
+ * process that is just exiting, or through a swap entry that run 2 did not look at. We would take its node for ours.
+ */
+static bool has_nodes(void)
+{
+	int nid;
+
+	for (nid = 0; nid < ksm_nr_node_ids; nid++)
+		if (!RB_EMPTY_ROOT(root_stable_tree + nid))
+			return true;
+	return !list_empty(&migrate_nodes);
+}
+
 int swapksm_intree_check(void)
 {
 	int err = 0;
@@ -40,7 +58,7 @@ int swapksm_intree_check(void)
 	mutex_lock(&ksm_thread_mutex);
 	if (ksm_run & 1)
 		err = -EAGAIN;
-	else if (ksm_pages_shared || ksm_rmap_items)
+	else if (ksm_pages_shared || ksm_rmap_items || has_nodes())
 		err = -EBUSY;
 	mutex_unlock(&ksm_thread_mutex);
 	return err;

@@ -15,8 +15,9 @@ int swapksm_livepatch_enable(void);
  * What Rust does around the switch. The kernel calls these one at a time, in process context, under its livepatch
  * mutex, so none of them may load a module or touch /sys/kernel/livepatch. All may sleep.
  *
- * A reversed transition runs pre_patch, then pre_unpatch and post_unpatch if it was on its way back, else post_patch;
- * nothing but pre_patch runs when enabling fails.
+ * A transition that is turned round runs the post callback of where it ends up and no other pre callback: one on its way
+ * to us ends with post_unpatch without pre_unpatch (also when enabling fails after pre_patch: klp_cancel_transition() in
+ * kernel/livepatch/transition.c), one on its way back with post_patch without a second pre_patch.
  */
 
 /* Before the first task switches. An error refuses the patch. */

@@ -5,7 +5,11 @@
 #include <linux/ksm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
+#include <linux/rcupdate.h>
+#include <linux/pid.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+#include <linux/wait.h>
 
 #include "space.h"
 
@@ -45,9 +49,15 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	swapksm_space_released(container_of(notifier, struct swapksm_space, notifier));
 }
 
+/* Subscriptions whose end has not been told yet. mmu_notifier_synchronize() does not wait for that. */
+static atomic_t subscriptions;
+static DECLARE_WAIT_QUEUE_HEAD(none_left);
+
 static void free_notifier(struct mmu_notifier *notifier)
 {
 	swapksm_space_unsubscribed(container_of(notifier, struct swapksm_space, notifier));
+	if (atomic_dec_and_test(&subscriptions))
+		wake_up_all(&none_left);
 }
 
 static const struct mmu_notifier_ops notifier_ops = {
@@ -77,8 +87,11 @@ int swapksm_space_subscribe(struct swapksm_space *space)
 
 	if (err)
 		return err;
+	atomic_inc(&subscriptions);
 	err = __mmu_notifier_register(&space->notifier, space->mm);
 	mmap_write_unlock(space->mm);
+	if (err)
+		atomic_dec(&subscriptions);
 	return err;
 }
 
@@ -89,7 +102,9 @@ void swapksm_space_unsubscribe(struct swapksm_space *space)
 
 void swapksm_space_unsubscribe_wait(void)
 {
-	mmu_notifier_synchronize();
+	wait_event(none_left, !atomic_read(&subscriptions));
+	/* The last callback has counted; when softirqs have had their turn it has returned, too. */
+	synchronize_rcu();
 }
 
 void *swapksm_space_find(struct swapksm_space *space, unsigned long *index, unsigned long last)
@@ -126,6 +141,22 @@ void swapksm_mm_read_unlock(struct mm_struct *mm)
 {
 	mmap_read_unlock(mm);
 }
+
+#ifdef SWAPKSM_DEBUG
+struct mm_struct *swapksm_mm_of_pid(int number)
+{
+	struct pid *pid = find_get_pid(number);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
+	struct mm_struct *mm = NULL;
+
+	if (task) {
+		mm = get_task_mm(task);
+		put_task_struct(task);
+	}
+	put_pid(pid);
+	return mm;
+}
+#endif
 
 bool swapksm_mm_dying(struct mm_struct *mm)
 {

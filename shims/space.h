@@ -50,6 +50,12 @@ void swapksm_mm_put(struct mm_struct *mm);
 void swapksm_mm_read_lock(struct mm_struct *mm);
 void swapksm_mm_read_unlock(struct mm_struct *mm);
 
+/*
+ * The mm of the process with this number, as the caller counts processes, with a user of it; NULL if there is none, or it
+ * has no mm of its own any more. In debug builds only. May sleep.
+ */
+struct mm_struct *swapksm_mm_of_pid(int number);
+
 /* Has the last user gone? */
 bool swapksm_mm_dying(struct mm_struct *mm);
 

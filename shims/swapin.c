@@ -44,6 +44,11 @@ unsigned int swapksm_folio_pages(const struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
+struct folio *swapksm_swapin_poisoned(void)
+{
+	return ERR_PTR(-EHWPOISON);
+}
+
 struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
 {
 	struct folio *copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr);

@@ -30,4 +30,7 @@ unsigned int swapksm_folio_pages(const struct folio *folio);
  */
 struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 
+/* What to answer for a page that is poisoned: ERR_PTR(-EHWPOISON), as ksm_might_need_to_copy() (mm/ksm.c). */
+struct folio *swapksm_swapin_poisoned(void);
+
 #endif

@@ -3,7 +3,9 @@
  * The locks and events of the engine.
  */
 #include <linux/freezer.h>
+#include <linux/hrtimer.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
@@ -77,12 +79,25 @@ void swapksm_event_signal(struct swapksm_event *event)
 		wake_up_all(&event->queue);
 }
 
+static bool event_happened(struct swapksm_event *event, int seen)
+{
+	return atomic_read(&event->count) != seen || kthread_should_stop();
+}
+
 void swapksm_event_wait(struct swapksm_event *event, int seen, u64 timeout_us)
 {
-	long timeout = timeout_us ? max(usecs_to_jiffies(min_t(u64, timeout_us, UINT_MAX)), 1ul) : MAX_SCHEDULE_TIMEOUT;
+	const unsigned long jiffy_us = USEC_PER_SEC / HZ;
+	long timeout = MAX_SCHEDULE_TIMEOUT;
 
-	wait_event_freezable_timeout(event->queue,
-				     atomic_read(&event->count) != seen || kthread_should_stop(), timeout);
+	if (timeout_us)
+		timeout = min_t(u64, nsecs_to_jiffies64(min_t(u64, timeout_us, U64_MAX / NSEC_PER_USEC) * NSEC_PER_USEC),
+				MAX_SCHEDULE_TIMEOUT - 1);
+	/* Only short sleeps need a timer of their own; others may as well end at a tick. */
+	if (timeout_us && timeout_us < 4 * jiffy_us)
+		__wait_event_hrtimeout(event->queue, event_happened(event, seen), us_to_ktime(timeout_us),
+				       (TASK_INTERRUPTIBLE | TASK_FREEZABLE));
+	else
+		wait_event_freezable_timeout(event->queue, event_happened(event, seen), timeout);
 }
 
 int swapksm_event_wait_user(struct swapksm_event *event, int seen)

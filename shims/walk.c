@@ -4,6 +4,7 @@
  */
 #include <linux/ksm.h>
 #include <linux/fs.h>
+#include <linux/hugetlb_inline.h>
 #include <linux/swap.h>
 #include <linux/leafops.h>
 #include <linux/mm.h>
@@ -12,6 +13,7 @@
 #include <linux/sched/signal.h>
 
 #include "mm/internal.h"
+#include "compat.h"
 #include "space.h"
 #include "walk.h"
 
@@ -107,10 +109,10 @@ static const struct mm_walk_ops collect_ops = {
 bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max, struct swapksm_collected *found,
 		     bool *any)
 {
+	VMA_ITERATOR(vmi, mm, addr);
 	struct collect collect = { .found = found, .max = max };
 	unsigned long limit = ULONG_MAX;
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, addr);
 
 	memset(found, 0, sizeof(*found));
 	for_each_vma(vmi, vma) {
@@ -149,9 +151,12 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 		return kind;
 	ptl = pmd_lock(mm, pmd);
 	if (pmd_trans_huge(*pmd)) {
-		*value = pmd_pfn(*pmd) + page_number(addr);
+		if (!pmd_special(*pmd)) {
+			*value = pmd_pfn(*pmd) + page_number(addr);
+			kind = SWAPKSM_PTE_PAGE;
+		}
 		spin_unlock(ptl);
-		return SWAPKSM_PTE_PAGE;
+		return kind;
 	}
 	spin_unlock(ptl);
 
@@ -161,7 +166,9 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 	pte = ptep_get(ptep);
 	if (pte_present(pte)) {
 		*value = pte_pfn(pte);
-		kind = is_zero_pfn(*value) ? SWAPKSM_PTE_NONE : SWAPKSM_PTE_PAGE;
+		/* Device memory and zero pages have no page of anybody's. */
+		if (!pte_special(pte) && !is_zero_pfn(*value) && pfn_valid(*value))
+			kind = SWAPKSM_PTE_PAGE;
 	} else if (!pte_none(pte)) {
 		leaf = softleaf_from_pte(pte);
 		if (softleaf_is_swap(leaf)) {
@@ -176,6 +183,21 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 	return kind;
 }
 
+bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vma *anon_vma, unsigned long index)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma->anon_vma == anon_vma && swapksm_anon_index(vma, addr) == index &&
+	       !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL);
+}
+
+bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL);
+}
+
 struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma;
@@ -188,8 +210,8 @@ struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long
 
 bool swapksm_mm_has_mergeable(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 
 	for_each_vma(vmi, vma)
 		if (vma->vm_flags & VM_MERGEABLE)
@@ -306,9 +328,9 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 
 int swapksm_break_all(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	struct vm_area_struct *vma;
 	int err = 0;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma) {
 		if (swapksm_mm_dying(mm))
@@ -323,8 +345,8 @@ int swapksm_break_all(struct mm_struct *mm)
 
 void swapksm_mark_all(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 
 	for_each_vma(vmi, vma)
 		if (!(vma->vm_flags & VM_MERGEABLE) && swapksm_vma_compatible(vma))
@@ -333,9 +355,9 @@ void swapksm_mark_all(struct mm_struct *mm)
 
 int swapksm_unmark_all(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	struct vm_area_struct *vma;
 	int err;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma) {
 		if (!(vma->vm_flags & VM_MERGEABLE))

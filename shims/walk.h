@@ -40,7 +40,20 @@ enum swapksm_pte_kind {
 	SWAPKSM_PTE_SWAP_EXCLUSIVE,	/* a swap entry of which this is the only owner: value is the entry */
 };
 
-/* Read the page table at @addr. mmap or VMA lock held. May sleep. */
+/*
+ * Is what @mm maps at @addr now the mapping that was known by @anon_vma and @index? Only then may its page table be read:
+ * anything may have been mapped there since, such as a huge page of a size that mm_find_pmd() (mm/rmap.c) takes for a
+ * table, and with munmap() the tables themselves are going. mmap lock held.
+ */
+bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vma *anon_vma, unsigned long index);
+
+/* Is an anonymous mapping with page tables of small pages there at all? mmap lock held. */
+bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr);
+
+/*
+ * Read the page table at @addr, of an anonymous mapping that is there: see above, or with the anon_vma's lock held. mmap
+ * or VMA lock held otherwise. May sleep.
+ */
 enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr, unsigned long *value);
 
 /* The mergeable VMA with anonymous pages at @addr, NULL if there is none. mmap lock held. */

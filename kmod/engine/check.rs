@@ -123,14 +123,14 @@ fn differs(
     lock: &MmapRead<'_>,
 ) -> Option<&'static str> {
     for _ in 0..100 {
-        let seq = space.sequence();
+        let before = space.look();
         if !space.is_quiet() {
             // SAFETY: No spinlock is held.
             unsafe { b::swapksm_cond_resched() };
             continue;
         }
         let what = look(chunk, slot, lock)?;
-        if space.is_quiet() && space.sequence() == seq && look(chunk, slot, lock).is_some() {
+        if space.is_quiet() && space.look() == before && look(chunk, slot, lock).is_some() {
             return Some(what);
         }
     }
@@ -142,9 +142,14 @@ fn look(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Option<&'static
         let mut state = chunk.state.lock();
         (state.pfn(slot), state.is_suspect(slot), state.sharer(slot))
     };
-    let mut value = 0;
     // SAFETY: The mmap lock is held.
-    let kind = unsafe { b::swapksm_pte_read(lock.mm(), chunk.address(slot) as _, &mut value) };
+    if !unsafe { b::swapksm_has_anon(lock.mm(), chunk.address(slot)) } {
+        // On its way out: munmap() zaps with the lock downgraded.
+        return (!suspect && (pfn.is_some() || sharer.is_some())).then_some("outlived its mapping");
+    }
+    let mut value = 0;
+    // SAFETY: The mmap lock is held, and there is an anonymous mapping.
+    let kind = unsafe { b::swapksm_pte_read(lock.mm(), chunk.address(slot), &mut value) };
     let value = value as u64;
     let mapped = (kind == b::swapksm_pte_kind_SWAPKSM_PTE_PAGE).then_some(value);
     if pfn.is_some() && pfn != mapped {

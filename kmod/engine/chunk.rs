@@ -19,7 +19,7 @@ use core::{cell::UnsafeCell, mem::offset_of, ptr};
 use super::{
     locks::{EngineCell, Live, Spin},
     node::Sharer,
-    space::Space,
+    space::{Look, Space},
     tree::Keyed,
     word::{State, Word},
     Engine,
@@ -103,6 +103,14 @@ impl Slots {
         Some(index * 64 + bits.trailing_zeros() as usize)
     }
 
+    fn without(&self, other: &Self) -> Self {
+        let mut rest = *self;
+        for (mine, other) in rest.0.iter_mut().zip(other.0) {
+            *mine &= !other;
+        }
+        rest
+    }
+
     fn union(&self, other: &Self) -> Self {
         let mut all = *self;
         for (mine, other) in all.0.iter_mut().zip(other.0) {
@@ -115,6 +123,8 @@ impl Slots {
 /// What changes under the chunk's lock, apart from the items' words.
 #[repr(C)]
 pub(crate) struct ChunkState {
+    /// Slots that are not Free.
+    used: Slots,
     /// Slots with a live page pointer.
     live: Slots,
     /// Slots that are Stable.
@@ -163,9 +173,13 @@ impl ChunkState {
         self.live.has(slot)
     }
 
-    /// The slots with a live pointer.
-    pub(crate) fn live(&self) -> Slots {
-        self.live
+    /// Slots from `from` on whose items live by their page, or have one: all but Stable ones that may be in swap.
+    pub(crate) fn by_page(&self, from: usize) -> Slots {
+        let mut slots = self.used.without(&self.stable).union(&self.live);
+        for slot in 0..from {
+            slots.put(slot, false);
+        }
+        slots
     }
 
     #[cfg(swapksm_debug)]
@@ -201,11 +215,11 @@ impl ChunkState {
     pub(crate) fn clear(&mut self, from: usize, to: usize, seq: u64) -> i64 {
         // SAFETY: Any context.
         let current = unsafe { b::swapksm_current() };
-        let hit = self.live.union(&self.stable);
         let mut suspects = 0;
         let mut at = from;
         self.last_seq = seq;
-        while let Some(slot) = hit.next(at) {
+        // All that exist: an item may have lost its pointer to an invalidation of our own, in a merge that came to nothing.
+        while let Some(slot) = self.used.next(at) {
             if slot >= to {
                 break;
             }
@@ -307,7 +321,7 @@ impl Chunk {
     /// The item's link in the unstable tree.
     pub(crate) fn tree_link(&self, slot: usize) -> *mut b::rb_node {
         // SAFETY: Takes an address only.
-        unsafe { (*(&raw const self.item(slot).link.tree)).as_ptr() }
+        unsafe { self.item(slot).link.tree.as_ptr() }
     }
 
     pub(crate) fn hash(&self, engine: &Engine, slot: usize) -> u64 {
@@ -334,13 +348,17 @@ impl Chunk {
         self.state.lock().word(slot).grow_older()
     }
 
-    /// Points the items at the pages found between `from` and `to`, unless an invalidation ran here since `seq` was read
-    /// (see [`super::space::SpaceState`]). Where `pages` has none, an item that points to one is told in `stale`: its
-    /// address is no longer mergeable. False: nothing was installed.
+    /// Points the items at the pages found between `from` and `to`, unless an invalidation ran here since `look` was
+    /// taken (see [`Look`]). Where `pfns` has none, an item that lives by its page is told in `stale`: nothing mergeable is
+    /// there any more. False: nothing was installed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller; a struct would only name the arguments again"
+    )]
     pub(crate) fn install(
         &self,
         engine: &mut Engine,
-        seq: u64,
+        look: Look,
         fresh: bool,
         from: usize,
         to: usize,
@@ -350,13 +368,10 @@ impl Chunk {
         let mut state = self.state.lock();
         // The order of these two is what makes it right: an invalidation counts itself before it comes to this lock. If
         // it has not counted yet, it will come, and clear what we install.
-        if state.last_seq > seq
-            || self
-                .space()
-                .is_invalidating(self.index, fresh.then_some(seq))
-        {
+        if state.last_seq > look.seq || self.space().is_invalidating(self.index, look, fresh) {
             return false;
         }
+        let by_page = state.by_page(from);
         let mut added = 0;
         for slot in from..to {
             match pfns(slot) {
@@ -365,12 +380,13 @@ impl Chunk {
                     word.set_pfn(pfn);
                     if word.state() == State::Free {
                         word.set_state(State::Volatile);
+                        state.used.put(slot, true);
                         added += 1;
                     }
                     state.live.put(slot, true);
                 }
                 None => {
-                    if state.live.has(slot) {
+                    if by_page.has(slot) {
                         stale.put(slot, true);
                     }
                 }
@@ -389,7 +405,7 @@ impl Chunk {
         self.used.set(engine, used);
         STATS.rmap_items.add(by as i64);
         // SAFETY: The space keeps its mm, and the engine is held.
-        unsafe { b::swapksm_mm_count_items(self.space().mm(), by as _) };
+        unsafe { b::swapksm_mm_count_items(self.space().mm(), by) };
     }
 
     /// Frees the slot of an item that hangs nowhere any more.
@@ -397,6 +413,7 @@ impl Chunk {
         {
             let mut state = self.state.lock();
             state.live.put(slot, false);
+            state.used.put(slot, false);
             state.word(slot).set_state(State::Free);
         }
         self.count(engine, -1);

@@ -75,7 +75,7 @@ pub(crate) unsafe fn madvise(
                 if *flags & mergeable == 0 {
                     return Ok(());
                 }
-                kernel::error::to_result(b::swapksm_break_range(vma, start as _, end as _, true))?;
+                kernel::error::to_result(b::swapksm_break_range(vma, start, end, true))?;
                 *flags &= !mergeable;
             }
             _ => {}
@@ -152,7 +152,7 @@ pub(crate) unsafe fn disable(mm: *mut b::mm_struct) -> Result {
 pub(crate) unsafe fn new_vma_flags(mm: *mut b::mm_struct, file: *const b::file, flags: u64) -> u64 {
     // SAFETY: By the contract.
     unsafe {
-        if !b::swapksm_mm_is_merge_any(mm) || !b::swapksm_flags_compatible(file, flags as _) {
+        if !b::swapksm_mm_is_merge_any(mm) || !b::swapksm_flags_compatible(file, flags as usize) {
             return flags;
         }
         if !b::swapksm_mm_is_mergeable(mm) && enter(mm).is_err() {

@@ -2,6 +2,8 @@
 
 //! Content hashes.
 
+#![forbid(unsafe_code)]
+
 use xxhash_rust::xxh64::xxh64;
 
 use super::Engine;

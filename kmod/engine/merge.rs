@@ -62,7 +62,7 @@ fn nid_of(pfn: u64) -> u32 {
         return 0;
     }
     // SAFETY: The frame is that of a page we hold a reference to, or of a node.
-    unsafe { b::swapksm_pfn_nid(pfn as _) as u32 }
+    unsafe { b::swapksm_pfn_nid(pfn as usize) as u32 }
 }
 
 /// May no further node be made?
@@ -116,8 +116,8 @@ fn merge_zero(engine: &mut Engine, at: At<'_>, page: &Page) -> bool {
     let _busy = at.chunk.busy(at.slot);
     // SAFETY: The mmap lock is held; one reference on the page is ours.
     let done = unsafe {
-        let zero = b::swapksm_zero_page(at.address() as _);
-        b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), zero) == 0
+        let zero = b::swapksm_zero_page(at.address());
+        b::swapksm_merge_into(vma, at.address(), page.as_ptr(), zero) == 0
     };
     drop(_busy);
     drop(lock);
@@ -199,7 +199,7 @@ fn merge_into(
     let done = {
         let _busy = at.chunk.busy(at.slot);
         // SAFETY: The mmap lock is held, the merged folio locked; one reference on the page is ours.
-        unsafe { b::swapksm_merge_into(vma, at.address() as _, page.as_ptr(), folio.page()) == 0 }
+        unsafe { b::swapksm_merge_into(vma, at.address(), page.as_ptr(), folio.page()) == 0 }
     };
     if done {
         reap::unhang(engine, at.chunk, at.slot);
@@ -219,8 +219,8 @@ fn share(
 ) {
     let mut index = 0;
     // SAFETY: The mmap lock is held.
-    let anon_vma = unsafe { b::swapksm_anon_vma_get(vma, at.address() as _, &mut index) };
-    node.attach(engine, sharer, at.chunk, at.slot, anon_vma, index as _);
+    let anon_vma = unsafe { b::swapksm_anon_vma_get(vma, at.address(), &mut index) };
+    node.attach(engine, sharer, at.chunk, at.slot, anon_vma, index);
 }
 
 /// Looks for a partner in the unstable tree. True: there was one, whether or not the merge came about; like the stock
@@ -283,15 +283,20 @@ fn merge_two(
     let Some(other) = MmUser::get(&chunk.space()) else {
         return;
     };
-    let Some(node) = make_node(engine, at, &page, hash) else {
-        return;
-    };
-    drop(page);
     let second = At {
         chunk,
         slot,
         user: &other,
     };
+    if other.read_lock().mergeable_vma(second.address()).is_null() {
+        // It would stay the first to be found by everybody.
+        reap::forget(engine, chunk, slot);
+        return;
+    }
+    let Some(node) = make_node(engine, at, &page, hash) else {
+        return;
+    };
+    drop(page);
     let merged = match node.folio() {
         Some(folio) => merge_into(engine, second, &partner, node, folio),
         None => false,
@@ -331,7 +336,7 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
         node.state.lock().pfn = page.pfn();
         // SAFETY: The mmap lock is held; one reference on the page is ours.
         unsafe {
-            b::swapksm_merge_first(vma, at.address() as _, page.as_ptr(), node.as_ptr().cast())
+            b::swapksm_merge_first(vma, at.address(), page.as_ptr(), node.as_ptr().cast())
         }
     };
     if err != 0 {
@@ -367,8 +372,8 @@ fn twin_of(
         if other.key.get(engine) != node.key.get(engine) {
             continue;
         }
-        // SAFETY: Both are held.
         let is_same =
+            // SAFETY: Both are held.
             |theirs: Folio| unsafe { b::swapksm_pages_identical(folio.page(), theirs.page()) };
         if page_of_ring(engine, other).is_none_or(is_same) {
             return Some(other);
@@ -422,10 +427,10 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         return;
     };
     let mut value = 0;
-    // SAFETY: The mmap lock is held.
     let is_mapped = !vma.is_null()
+        // SAFETY: The mmap lock is held.
         && unsafe {
-            b::swapksm_pte_read(lock.mm(), at.address() as _, &mut value)
+            b::swapksm_pte_read(lock.mm(), at.address(), &mut value)
                 == b::swapksm_pte_kind_SWAPKSM_PTE_PAGE
         }
         && value as u64 == page.pfn();

@@ -20,6 +20,8 @@ mod hash;
 pub(crate) mod locks;
 mod merge;
 pub(crate) mod node;
+#[cfg(swapksm_debug)]
+mod probe;
 pub(crate) mod reap;
 pub(crate) mod rmap;
 pub(crate) mod scan;
@@ -30,6 +32,8 @@ mod word;
 
 #[cfg(swapksm_debug)]
 pub(crate) use check::self_check;
+#[cfg(swapksm_debug)]
+pub(crate) use probe::{probe, EXITS};
 pub(crate) use chunk::ITEM_SIZE;
 
 use crate::{
@@ -156,8 +160,8 @@ pub(crate) fn deactivate() {
     let mut nodeless = 0;
     loop {
         let link = engine.stable.first();
-        // SAFETY: Links in the tree are those of nodes.
         let Some(node) =
+            // SAFETY: Links in the tree are those of nodes.
             (unsafe { Live::from_raw(Node::of_link(link)) }).filter(|_| !link.is_null())
         else {
             break;

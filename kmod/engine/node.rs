@@ -124,8 +124,8 @@ impl Keyed for ByKey {
 impl Sharer {
     /// Makes one that belongs to no node yet; the anon_vma reference becomes its own. `None`: out of memory. May sleep.
     pub(crate) fn alloc() -> Option<NewSharer> {
-        // SAFETY: Any process context.
         let sharer: *mut Self =
+            // SAFETY: Any process context.
             unsafe { b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SHARER) }.cast();
         (!sharer.is_null()).then(|| NewSharer(sharer))
     }
@@ -257,33 +257,30 @@ impl Node {
     ///
     /// The folio is locked, or the engine is held together with a reference to the folio: a node is freed only after its
     /// folio is gone or has lost its key under its lock, with the engine held.
-    pub(crate) unsafe fn of_folio<'a>(folio: *const b::folio) -> Option<Live<Node>> {
+    pub(crate) unsafe fn of_folio(folio: *const b::folio) -> Option<Live<Node>> {
         // SAFETY: The caller has a reference; a key that is not null is a node of ours, since no folio has another
         // one's while the patch is on.
         unsafe { Live::from_raw(b::swapksm_folio_node(folio).cast()) }
     }
 
     /// The page, with a reference, if it is in memory. Any context.
+    ///
+    /// The keyhole is looked through under the node's lock. Migration changes frame and key under it (`super::rmap`),
+    /// and so does the swap-in hook, which may be given the very frame that was freed a moment ago.
     pub(crate) fn folio(&self) -> Option<Folio> {
-        loop {
-            let pfn = self.state.lock().pfn;
-            if pfn == NO_PFN {
-                return None;
-            }
-            // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline.
-            let folio = unsafe { b::swapksm_keyhole(pfn as _, ptr::from_ref(self).cast()) };
-            // SAFETY: The reference is ours now.
-            if let Some(folio) = unsafe { Folio::from_raw(folio) } {
-                return Some(folio);
-            }
-            // The key is gone: either so is the page, or migration has set our pfn before it took the key off the old
-            // folio (both under our lock, `super::rmap::migrate`).
-            let mut state = self.state.lock();
-            if state.pfn == pfn {
-                state.pfn = NO_PFN;
-                return None;
-            }
+        let mut state = self.state.lock();
+        if state.pfn == NO_PFN {
+            return None;
         }
+        // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline. The reference
+        // is ours.
+        let folio = unsafe {
+            Folio::from_raw(b::swapksm_keyhole(state.pfn as usize, ptr::from_ref(self).cast()))
+        };
+        if folio.is_none() {
+            state.pfn = NO_PFN;
+        }
+        folio
     }
 
     /// Is the page in swap only, and how many sharers' mappings are in swap? Forks that nobody knows of count as mappings
@@ -706,8 +703,8 @@ impl Sharers<'static> {
     ///
     /// The node's page is in memory, and the caller has its folio's lock while it iterates.
     pub(crate) unsafe fn under_folio_lock(node: Live<Node>) -> Self {
-        // SAFETY: Changes need the folio lock too.
         Sharers(
+            // SAFETY: Changes need the folio lock too.
             unsafe { (*node.state.data_ptr()).sharers },
             core::marker::PhantomData,
         )

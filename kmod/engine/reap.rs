@@ -42,6 +42,8 @@ static DIRTY: Spin<Dirty> = Spin::new_static(Dirty {
 });
 /// Work arrived, or the reaper shall stop.
 pub(super) static WORK: Event = Event::new_static();
+/// Somebody waits for it to be done.
+static HURRY: Event = Event::new_static();
 /// The reaper has finished a round.
 static DONE: Event = Event::new_static();
 /// Somebody waits for `DONE`.
@@ -57,6 +59,7 @@ pub(super) fn init() {
         );
     }
     WORK.init();
+    HURRY.init();
     DONE.init();
 }
 
@@ -101,20 +104,27 @@ pub(super) fn sync() -> kernel::error::Result {
         if STATS.pending.get() == 0 {
             return Ok(());
         }
-        WORK.signal();
+        HURRY.signal();
         DONE.wait_user(seen)?;
     }
 }
+
+/// Microseconds that work may lie before it is done. To wake the reaper costs the task that is being told of an
+/// invalidation more than all the rest, so it is done for many at once.
+const REST_US: u64 = 10_000;
 
 /// The reaper's thread.
 pub(crate) fn main() {
     while !thread::should_stop() {
         let seen = WORK.read();
+        let hurry = HURRY.read();
         round();
         DONE.signal();
         // An entry under migration says nothing yet: come back for it.
-        let again = RETRY.swap(false, core::sync::atomic::Ordering::Relaxed);
-        WORK.wait(seen, if again { 10_000 } else { 0 });
+        if !RETRY.swap(false, core::sync::atomic::Ordering::Relaxed) {
+            WORK.wait(seen, 0);
+        }
+        HURRY.wait(hurry, REST_US);
     }
 }
 
@@ -203,9 +213,16 @@ fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
     };
     // The engine is held, so the sharer stays.
     let node = sharer.node();
-    let mut value = 0;
     // SAFETY: The mmap lock is held.
-    let kind = unsafe { b::swapksm_pte_read(lock.mm(), sharer.address() as _, &mut value) };
+    let is_mapping = unsafe {
+        b::swapksm_is_mapping(lock.mm(), sharer.address(), sharer.anon_vma(), sharer.index())
+    };
+    if !is_mapping {
+        return Verdict::Gone;
+    }
+    let mut value = 0;
+    // SAFETY: The mmap lock is held, and it is the mapping we know.
+    let kind = unsafe { b::swapksm_pte_read(lock.mm(), sharer.address(), &mut value) };
     let value = value as u64;
     let member = match kind {
         b::swapksm_pte_kind_SWAPKSM_PTE_PAGE => is_page_of(value, node),
@@ -224,8 +241,8 @@ fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
 /// Is the frame that was just read from a page table the page of `node`? The key alone decides: a frame number alone
 /// could be that of a page long gone. A change after the reading comes with an invalidation of its own.
 fn is_page_of(pfn: u64, node: Live<Node>) -> bool {
-    // SAFETY: The frame was mapped a moment ago, so its memory is there; the key is compared, not followed.
-    unsafe { b::swapksm_page_node(b::swapksm_pfn_page(pfn as _)) == node.as_ptr().cast() }
+    // SAFETY: The frame is valid and was mapped a moment ago; the key is compared, not followed.
+    unsafe { b::swapksm_page_node(b::swapksm_pfn_page(pfn as usize)) == node.as_ptr().cast() }
 }
 
 /// Ends an item: out of the trees, out of its node, its slot free. May sleep.

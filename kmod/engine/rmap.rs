@@ -39,8 +39,8 @@ pub(crate) unsafe fn walk(folio: *mut b::folio, rwc: *mut b::rmap_walk_control) 
         for sharer in sharers(node) {
             let mut visit = b::swapksm_visit {
                 anon_vma: sharer.anon_vma(),
-                index: sharer.index() as _,
-                addr: sharer.address() as _,
+                index: sharer.index(),
+                addr: sharer.address(),
                 mm: sharer.mm(),
                 forks,
                 moved: walking.moved(),
@@ -84,8 +84,8 @@ pub(crate) unsafe fn collect_procs(
         unsafe {
             b::swapksm_collect_procs(
                 sharer.anon_vma(),
-                sharer.index() as _,
-                sharer.address() as _,
+                sharer.index(),
+                sharer.address(),
                 page,
                 to_kill,
                 force_early,

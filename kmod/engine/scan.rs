@@ -15,7 +15,7 @@ use super::{
     merge::{self, At},
     node::{Node, NO_PFN},
     reap,
-    space::{self, MmUser, Space},
+    space::{self, Look, MmUser, Space},
     word::State,
     Engine,
 };
@@ -37,10 +37,8 @@ static OFFLINING: AtomicBool = AtomicBool::new(false);
 const STEP: u32 = 32;
 const CHUNK_BYTES: usize = 1 << 21;
 
-/// Where the scanner is; the space is under its own cursor.
+/// How far the scanner is. Which space it is in is `space::cursor`'s, where in there the space's.
 pub(super) struct Cursor {
-    /// Next address in the space.
-    address: usize,
     pass: Pass,
     /// When chains were last looked through.
     pruned_ns: u64,
@@ -55,7 +53,6 @@ enum Pass {
 impl Cursor {
     pub(super) const fn new() -> Self {
         Self {
-            address: 0,
             pass: Pass::None,
             pruned_ns: 0,
         }
@@ -150,7 +147,6 @@ fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     prune(engine, chains);
     advisor.begin();
     space::cursor_start();
-    engine.cursor.address = 0;
     engine.cursor.pass = Pass::Running {
         start_ns: thread::now_ns(),
     };
@@ -209,12 +205,12 @@ fn chains_are_due(cursor: &mut Cursor) -> bool {
 
 /// Ends the scan of a space in this pass.
 fn leave(engine: &mut Engine, space: Live<Space>) {
-    engine.cursor.address = 0;
+    space.scan_at.set(engine, 0);
     space.seen_mergeable.set(engine, false);
     space::cursor_advance(space);
 }
 
-/// Looks at the next pages of a space, at most `max`. Returns how many.
+/// Takes the next pages of a space, at most `max`. Returns how many were looked at.
 fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
     let Some(user) = MmUser::get(&space) else {
         space.kill();
@@ -225,10 +221,9 @@ fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
         leave(engine, space);
         return 0;
     }
-    let address = engine.cursor.address;
+    let address = space.scan_at.get(engine);
     let mut any = space.seen_mergeable.get(engine);
-    // Before the page table is read: an invalidation that we may not have seen shows as a change.
-    let seq = space.sequence();
+    let look = space.look();
     let found = engine.found.take();
     let Some(mut found) = found else {
         leave(engine, space);
@@ -252,8 +247,8 @@ fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
         if let Some(last_passed) = found.index().checked_sub(1) {
             unmerged(engine, space, address, last_passed);
         }
-        scanned = scan_chunk(engine, space, &user, &found, seq);
-        engine.cursor.address = found.end();
+        scanned = scan_chunk(engine, space, &user, &found, look);
+        space.scan_at.set(engine, found.end());
     } else {
         unmerged(engine, space, address, usize::MAX >> 21);
         leave(engine, space);
@@ -265,12 +260,15 @@ fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
 /// Ends the items of chunks that were passed over from `address` on, as nothing in them is mergeable. Sharers stay: their
 /// mappings may be in swap, and the reaper knows when they end.
 fn unmerged(engine: &mut Engine, space: Live<Space>, address: usize, last: usize) {
-    let mut index = address.div_ceil(CHUNK_BYTES);
+    let first = address / CHUNK_BYTES;
+    let mut index = first;
     while index <= last {
         let Some(chunk) = space.find(engine, &mut index, last) else {
             return;
         };
-        let stale = chunk.state.lock().live();
+        // In the chunk where the last step ended only what comes after it.
+        let from = if index == first { (address >> 12) & (SLOTS - 1) } else { 0 };
+        let stale = chunk.state.lock().by_page(from);
         drop_stale(engine, chunk, &stale);
         chunk.try_free(engine);
         index += 1;
@@ -301,7 +299,7 @@ fn scan_chunk(
     space: Live<Space>,
     user: &MmUser,
     found: &Found,
-    seq: u64,
+    look: Look,
 ) -> u32 {
     let mut index = found.index();
     let (chunk, fresh) = match space.find(engine, &mut index, found.index()) {
@@ -318,10 +316,11 @@ fn scan_chunk(
             None => return found.count(),
         },
     };
+    let mut scanned = 0;
     let mut stale = Slots::default();
     let installed = chunk.install(
         engine,
-        seq,
+        look,
         fresh,
         found.from(),
         found.to(),
@@ -331,20 +330,20 @@ fn scan_chunk(
     if installed {
         drop_stale(engine, chunk, &stale);
         for slot in found.from()..found.to() {
-            if found.pfn(slot).is_some() {
-                visit(engine, At { chunk, slot, user });
-                STATS.pages_scanned.inc();
+            if found.pfn(slot).is_some() && visit(engine, At { chunk, slot, user }) {
+                scanned += 1;
             }
         }
     }
     chunk.try_free(engine);
-    found.count()
+    STATS.pages_scanned.add(i64::from(scanned));
+    scanned
 }
 
-/// Looks at one item.
-fn visit(engine: &mut Engine, at: At<'_>) {
+/// Looks at one item. False: smart scan left it out, and it counts as not looked at.
+fn visit(engine: &mut Engine, at: At<'_>) -> bool {
     let Some(page) = merge::page_of(at.chunk, at.slot) else {
-        return;
+        return true;
     };
     let is_merged = page.is_ksm();
     let state = at.chunk.state.lock().state(at.slot);
@@ -355,13 +354,14 @@ fn visit(engine: &mut Engine, at: At<'_>) {
     {
         STATS.pages_skipped.inc();
         reap::unhang(engine, at.chunk, at.slot);
-        return;
+        return false;
     }
     if is_merged {
         merge::visit_merged(engine, at, &page);
     } else {
         merge::visit_private(engine, at, page);
     }
+    true
 }
 
 /// What a reading of one chunk's page table found.
@@ -384,11 +384,11 @@ impl Found {
         any: &mut bool,
     ) -> bool {
         // SAFETY: The mmap lock is held.
-        unsafe { b::swapksm_collect(lock.mm(), address as _, max, &mut *self.0, any) }
+        unsafe { b::swapksm_collect(lock.mm(), address, max, &mut *self.0, any) }
     }
 
     fn index(&self) -> usize {
-        self.0.base as usize / CHUNK_BYTES
+        self.0.base / CHUNK_BYTES
     }
 
     fn from(&self) -> usize {
@@ -400,7 +400,7 @@ impl Found {
     }
 
     fn end(&self) -> usize {
-        self.0.base as usize + self.to() * 4096
+        self.0.base + self.to() * 4096
     }
 
     fn count(&self) -> u32 {

@@ -48,6 +48,24 @@ pub(crate) struct SpaceState {
     seq: u64,
 }
 
+/// The invalidations of a space at an instant. What is read from a page table after it may be installed if none began
+/// since, and none that ran then covers the place: one may have been told of before, take the page away after the
+/// reading, and be over before the installing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How many had begun.
+    pub(crate) seq: u64,
+    /// Chunks that those running cover, first and last.
+    running: Option<(usize, usize)>,
+}
+
+impl Look {
+    fn covers(&self, index: usize) -> bool {
+        self.running
+            .is_some_and(|(first, last)| first <= index && index <= last)
+    }
+}
+
 /// See the module.
 #[repr(C)]
 pub(crate) struct Space {
@@ -57,6 +75,8 @@ pub(crate) struct Space {
     refs: AtomicU32,
     /// The kernel's merge group: only pages of one group are merged with each other.
     pub(crate) group: u32,
+    /// Next address to be scanned. It dies with the space: the next one begins at its own start.
+    pub(crate) scan_at: EngineCell<usize>,
     /// A mergeable VMA was seen since the scan of this space began.
     pub(crate) seen_mergeable: EngineCell<bool>,
     links: UnsafeCell<Links>,
@@ -230,7 +250,11 @@ pub(crate) fn exit(mm: *mut b::mm_struct) -> bool {
     let Some(space) = found else {
         return false;
     };
+    #[cfg(swapksm_debug)]
+    super::probe::before_exit(space);
     space.kill();
+    #[cfg(swapksm_debug)]
+    super::probe::after_exit(space);
     space.put();
     true
 }
@@ -310,7 +334,7 @@ impl Space {
     /// # Safety
     ///
     /// `c` is that of a space which the caller's context keeps.
-    pub(crate) unsafe fn from_c<'a>(c: *mut b::swapksm_space) -> Live<Self> {
+    pub(crate) unsafe fn from_c(c: *mut b::swapksm_space) -> Live<Self> {
         // SAFETY: It is the first field.
         unsafe { Live::from_raw(c.cast::<Self>()).unwrap_unchecked() }
     }
@@ -398,18 +422,21 @@ impl Space {
         }
     }
 
-    /// The sequence to hand to [`Chunk::install`], read before page tables are.
-    pub(crate) fn sequence(&self) -> u64 {
-        self.state.lock().seq
+    /// What to hand to [`Chunk::install`], to be taken before page tables are read.
+    pub(crate) fn look(&self) -> Look {
+        let state = self.state.lock();
+        let running = (state.running > 0).then_some((state.first, state.last));
+        Look { seq: state.seq, running }
     }
 
-    /// May no pointer be installed in this chunk? With `since`, the sequence then, also when any invalidation happened
-    /// after it anywhere (for a chunk that did not exist then and could not be told).
-    pub(crate) fn is_invalidating(&self, index: usize, since: Option<u64>) -> bool {
+    /// May no pointer be installed in this chunk that was read after `look`? With `fresh` also when any invalidation began
+    /// since anywhere, for a chunk that did not exist then and could not be told.
+    pub(crate) fn is_invalidating(&self, index: usize, look: Look, fresh: bool) -> bool {
         let state = self.state.lock();
         state.life != Life::Watched
             || (state.running > 0 && state.first <= index && index <= state.last)
-            || since.is_some_and(|seq| state.seq != seq)
+            || look.covers(index)
+            || (fresh && state.seq != look.seq)
     }
 
     /// Is any invalidation running?
@@ -499,6 +526,12 @@ impl Space {
     pub(crate) fn find_rcu(&self, _rcu: &Rcu, index: usize) -> Option<Live<Chunk>> {
         let mut at = index;
         self.find_from(&mut at, index)
+    }
+
+    /// The first chunk from `*index` on, with its index, for a reader that has only RCU.
+    #[cfg(swapksm_debug)]
+    pub(crate) fn next_rcu(&self, _rcu: &Rcu, index: &mut usize) -> Option<Live<Chunk>> {
+        self.find_from(index, usize::MAX)
     }
 
     /// Adds a chunk; false: out of memory. May sleep.

@@ -33,6 +33,8 @@ pub(crate) enum Answer {
     Folio,
     /// A private copy.
     Copy,
+    /// Nothing: the page is broken.
+    Poisoned,
 }
 
 /// # Safety
@@ -43,8 +45,29 @@ pub(crate) unsafe fn decide(
     vma: *mut b::vm_area_struct,
     address: usize,
 ) -> Answer {
+    // SAFETY: As the module says.
+    let answer = unsafe { choose(folio, vma, address) };
+    // do_swap_page() has asked before us, unuse_pte() has not; and what was not read cannot be copied.
+    // SAFETY: Locked.
+    unsafe {
+        match answer {
+            Answer::Copy if b::swapksm_folio_is_poisoned(folio) => Answer::Poisoned,
+            Answer::Copy if !b::swapksm_folio_is_uptodate(folio) => Answer::Folio,
+            answer => answer,
+        }
+    }
+}
+
+/// # Safety
+///
+/// As the module says.
+unsafe fn choose(
+    folio: *mut b::folio,
+    vma: *mut b::vm_area_struct,
+    address: usize,
+) -> Answer {
     // SAFETY: The folio is locked, the VMA stays.
-    match unsafe { b::swapksm_swapin_kind(folio, vma, address as _) } {
+    match unsafe { b::swapksm_swapin_kind(folio, vma, address) } {
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE => {
             // Never a copy: the fault would drop the counts of all its entries for one (PROTOCOLS S4). Its neighbours
             // are mapped without another word to us, so all sharers in its range are looked at again.
@@ -59,8 +82,8 @@ pub(crate) unsafe fn decide(
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
             // SAFETY: Locked.
             let has_node = unsafe { !b::swapksm_folio_node(folio).is_null() };
-            // SAFETY: The VMA stays.
             if has_node
+                // SAFETY: The VMA stays.
                 && unsafe { b::swapksm_vma_is_mergeable(vma) }
                 && CONFIG.run.load(Relaxed) != RUN_UNMERGE
             {
@@ -96,7 +119,9 @@ unsafe fn new(folio: *mut b::folio, vma: *mut b::vm_area_struct, address: usize)
     let (entry, usable) = unsafe {
         (
             b::swapksm_folio_swap(folio) as u64,
-            b::swapksm_folio_is_swapcache(folio) && b::swapksm_folio_is_uptodate(folio),
+            b::swapksm_folio_is_swapcache(folio)
+                && b::swapksm_folio_is_uptodate(folio)
+                && !b::swapksm_folio_is_poisoned(folio),
         )
     };
     if !usable {
@@ -121,7 +146,6 @@ unsafe fn new(folio: *mut b::folio, vma: *mut b::vm_area_struct, address: usize)
         Outcome::Unknown => {
             // The folio itself would become this mm's private page and end the sharing of all others.
             STATS.swapin_miss_unknown.inc();
-            STATS.swapin_copied.inc();
             Answer::Copy
         }
         Outcome::Stale => {
@@ -173,7 +197,7 @@ unsafe fn revive(
     let mm = unsafe { b::swapksm_vma_mm(vma) };
     let mut value = 0;
     // SAFETY: The mmap lock or the VMA's is held.
-    let kind = unsafe { b::swapksm_pte_read(mm, address as _, &mut value) };
+    let kind = unsafe { b::swapksm_pte_read(mm, address, &mut value) };
     match kind {
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if value as u64 == entry => {}
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP_EXCLUSIVE => {
@@ -209,7 +233,7 @@ unsafe fn revive(
     }
     if state.pfn != NO_PFN {
         // SAFETY: Frames of nodes are those of existing memory.
-        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as _)) };
+        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as usize)) };
         if owner == node.as_ptr().cast() {
             return Outcome::Stale;
         }

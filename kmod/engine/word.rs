@@ -4,6 +4,8 @@
 //!
 //! Plain `no_std` Rust: the host tests compile this file too.
 
+#![forbid(unsafe_code)]
+
 /// What an item is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {

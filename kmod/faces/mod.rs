@@ -2,8 +2,12 @@
 
 //! What administrators and programs see of the module.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod device;
 pub(crate) mod ioctl;
+#[cfg(swapksm_debug)]
+mod probe;
 mod regions;
 pub(crate) mod sysfs;
 mod text;

@@ -37,6 +37,14 @@ const fn read_only(name: &'static CStr, show: fn(&mut Text<'_>) -> Result) -> Fi
     }
 }
 
+/// A file for root to read: to count costs time that others could take from the scanner.
+const fn root_only(name: &'static CStr, show: fn(&mut Text<'_>) -> Result) -> File {
+    File {
+        mode: 0o400,
+        ..read_only(name, show)
+    }
+}
+
 /// A file to read and, for root, to write.
 const fn setting(
     name: &'static CStr,
@@ -176,8 +184,8 @@ static FILES: &[File] = &[
     read_only(c"pages_pending", line!(STATS.pending.get())),
     setting(c"sync", show_sync, |_| engine::sync()),
     // Swap.
-    read_only(c"nodes_swapped", line!(engine::in_swap().nodes)),
-    read_only(c"sharers_swapped", line!(engine::in_swap().sharers)),
+    root_only(c"nodes_swapped", line!(engine::in_swap().nodes)),
+    root_only(c"sharers_swapped", line!(engine::in_swap().sharers)),
     read_only(c"swapin_shared", line!(STATS.swapin_shared.get())),
     read_only(c"swapin_copied", line!(STATS.swapin_copied.get())),
     read_only(
@@ -198,6 +206,13 @@ static FILES: &[File] = &[
         mode: 0o600,
         show: show_selfcheck,
         store: |_| engine::self_check(&mut Text::new(&mut [])).map(|_| ()),
+    },
+    #[cfg(swapksm_debug)]
+    File {
+        name: c"probe",
+        mode: 0o600,
+        show: super::probe::show,
+        store: super::probe::store,
     },
 ];
 

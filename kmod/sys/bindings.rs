@@ -13,7 +13,8 @@
     non_upper_case_globals,
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
-    unused_imports
+    unused_imports,
+    reason = "made by bindgen from the headers; each module uses what it needs of it"
 )]
 
 pub(crate) use kernel::bindings::*;

@@ -125,7 +125,7 @@ impl Page {
     pub(crate) fn try_get(pfn: u64) -> Option<Self> {
         // SAFETY: The frame came out of a page table.
         unsafe {
-            let page = b::swapksm_pfn_page(pfn as _);
+            let page = b::swapksm_pfn_page(pfn as usize);
             (!b::swapksm_page_try_get(page).is_null()).then(|| Self(page))
         }
     }

@@ -22,16 +22,31 @@ pub(crate) fn unregister() {
     unsafe { b::swapksm_hotplug_unregister() };
 }
 
+/// Memory is about to go.
+///
+/// # Safety
+///
+/// Called by the notifier that [`register`] has put on the chain, in process context.
 #[no_mangle]
 unsafe extern "C" fn swapksm_memory_going_offline() {
     engine::memory_going_offline();
 }
 
+/// Frames have gone.
+///
+/// # Safety
+///
+/// As for [`swapksm_memory_going_offline`], which came before; nothing is in the frames any more.
 #[no_mangle]
 unsafe extern "C" fn swapksm_memory_offline(start_pfn: c_ulong, pages: c_ulong) {
     engine::memory_offline(start_pfn as u64, pages as u64);
 }
 
+/// It is over, one way or the other.
+///
+/// # Safety
+///
+/// As for [`swapksm_memory_going_offline`], which came before.
 #[no_mangle]
 unsafe extern "C" fn swapksm_memory_settled() {
     engine::memory_settled();

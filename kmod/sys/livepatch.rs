@@ -13,6 +13,11 @@ pub(crate) fn enable() -> Result {
     to_result(unsafe { bindings::swapksm_livepatch_enable() })
 }
 
+/// Before the first task switches to us.
+///
+/// # Safety
+///
+/// Called by livepatch in process context, in the order of the table in [`takeover`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_pre_patch() -> c_int {
     match takeover::pre_patch() {
@@ -21,16 +26,31 @@ unsafe extern "C" fn swapksm_pre_patch() -> c_int {
     }
 }
 
+/// Every task has switched to us.
+///
+/// # Safety
+///
+/// As for [`swapksm_pre_patch`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_post_patch() {
     takeover::post_patch();
 }
 
+/// Before the first task switches back.
+///
+/// # Safety
+///
+/// As for [`swapksm_pre_patch`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_pre_unpatch() {
     takeover::pre_unpatch();
 }
 
+/// Every task has switched back.
+///
+/// # Safety
+///
+/// As for [`swapksm_pre_patch`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_post_unpatch() {
     takeover::post_unpatch();

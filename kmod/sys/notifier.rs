@@ -7,6 +7,11 @@ use kernel::ffi::c_ulong;
 use super::{assert_prototypes, bindings as b};
 use crate::engine::space::Space;
 
+/// A range is about to change.
+///
+/// # Safety
+///
+/// `space` is one that is subscribed, and the call comes through its subscription.
 #[no_mangle]
 unsafe extern "C" fn swapksm_invalidate_start(
     space: *mut b::swapksm_space,
@@ -18,6 +23,11 @@ unsafe extern "C" fn swapksm_invalidate_start(
     unsafe { Space::from_c(space) }.invalidate_start(start, end, blockable);
 }
 
+/// The change is over.
+///
+/// # Safety
+///
+/// As for [`swapksm_invalidate_start`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_invalidate_end(
     space: *mut b::swapksm_space,
@@ -28,12 +38,22 @@ unsafe extern "C" fn swapksm_invalidate_end(
     unsafe { Space::from_c(space) }.invalidate_end();
 }
 
+/// All mappings are about to go.
+///
+/// # Safety
+///
+/// As for [`swapksm_invalidate_start`].
 #[no_mangle]
 unsafe extern "C" fn swapksm_space_released(space: *mut b::swapksm_space) {
     // SAFETY: As above.
     unsafe { Space::from_c(space) }.kill();
 }
 
+/// The subscription has ended: its reference to the space is given back.
+///
+/// # Safety
+///
+/// As for [`swapksm_invalidate_start`]; this is the last call through it.
 #[no_mangle]
 unsafe extern "C" fn swapksm_space_unsubscribed(space: *mut b::swapksm_space) {
     // SAFETY: The subscription's reference is still there.

@@ -93,11 +93,21 @@ impl Drop for FirstVictim {
     }
 }
 
+/// What the scanner does until it is told to stop.
+///
+/// # Safety
+///
+/// Called by the thread that [`SCANNER`] has started, once.
 #[no_mangle]
 unsafe extern "C" fn swapksm_scan_main() {
     engine::scan::main();
 }
 
+/// What the reaper does until it is told to stop.
+///
+/// # Safety
+///
+/// Called by the thread that [`REAPER`] has started, once.
 #[no_mangle]
 unsafe extern "C" fn swapksm_reap_main() {
     engine::reap::main();

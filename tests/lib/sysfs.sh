@@ -10,13 +10,15 @@ sysfs_answers() {
 }
 
 sysfs_tests() {
-	local file ours stocks names
+	local file ours stocks names option
 	wanted sysfs/ || case $only in sysfs/*) ;; *) return 0 ;; esac
 	[ -z "$stock" ] || return 0
 	say "files of /sys/kernel/mm/ksm against the stock kernel's …"
 	stocks=$RESULTS/sysfs-stock ours=$RESULTS/sysfs-swapksm
 	for file in "$stocks" "$ours"; do
-		if ! sysfs_answers "$file" $([ "$file" = "$ours" ] || echo --stock); then
+		option=
+		[ "$file" = "$ours" ] || option=--stock
+		if ! sysfs_answers "$file" ${option:+"$option"}; then
 			result fail "sysfs/compare" "no answers for ${file##*/}"
 			tail -n 30 "$file.log" | sed 's/^/       | /'
 			return 0

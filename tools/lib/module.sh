@@ -20,6 +20,12 @@ klp_picks() {
 	done <"$REPO/shims/klp.picks"
 }
 
+# What the kernel's build says that is worth reading: modpost warns of every symbol that klp-link is there for.
+build_remarks() {
+	sed -uE '/WARNING: modpost: .* undefined!$/d; /WARNING: modpost: suppressed [0-9]+ unresolved/d
+		/^Skipping BTF generation/d; /^make(\[|: (Entering|Leaving))/d'
+}
+
 # build_module [KERNEL]
 build_module() {
 	local krel dir out picks
@@ -33,13 +39,12 @@ build_module() {
 	mkdir -p "$out/obj"
 	exec 7>"$out/.lock"
 	flock 7
-	[ -x "$BIN/klp-link" ] || build_tools
+	build_tools klp-link
 	make_system_map "$dir"
 	vendor_crates
-	# modpost warns of every symbol that klp-link is there for.
 	in_tree nice -n 5 make -j2 --no-print-directory -C "$dir/build" M="$REPO" MO="$out/obj" \
 		KBUILD_MODPOST_WARN=1 SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="${SWAPKSM_DEBUG:-0}" modules 2>&1 </dev/null |
-		sed -u '/WARNING: modpost: .* undefined!$/d; /^Skipping BTF generation/d; /^make\[/d' >&2 ||
+		build_remarks >&2 ||
 		die "the module does not build for $krel (the errors are above)" "mend the file they name, then run make module again"
 	mapfile -t picks < <(klp_picks)
 	"$BIN/klp-link" link --system-map "$dir/System.map" --symvers "$dir/build/Module.symvers" "${picks[@]}" \

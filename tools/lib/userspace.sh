@@ -28,16 +28,18 @@ install_program() {
 	mv "$to.part" "$to"
 }
 
+# build_tools [PROGRAM]: all of them, or one. cargo finds out itself what has changed.
 build_tools() {
-	local f rc=0
+	local f which=(--workspace) rc=0
+	[ -z "${1:-}" ] || which=(--package "$1")
 	[ -e "$REPO/tools/Cargo.lock" ] || die "tools/Cargo.lock is missing" "restore it from git: it pins the crates"
 	mkdir -p "$BIN"
 	exec 8>"$BIN/.lock"
 	flock 8
 	fetch_crates "$REPO/tools/Cargo.toml"
 	in_cargo build --quiet --keep-going --release --locked --offline --target "$RUST_TARGET" \
-		--manifest-path "$REPO/tools/Cargo.toml" --workspace >&2 || rc=$?
-	for f in "$CACHE/target/$RUST_TARGET/release"/*; do
+		--manifest-path "$REPO/tools/Cargo.toml" "${which[@]}" >&2 || rc=$?
+	for f in "$CACHE/target/$RUST_TARGET/release"/${1:-*}; do
 		[ ! -f "$f" ] || [ ! -x "$f" ] || install_program "$f" "$BIN"
 	done
 	flock -u 8

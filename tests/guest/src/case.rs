@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What a test case is and how it ends.
 
 use std::fmt::{Debug, Display};

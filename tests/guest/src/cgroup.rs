@@ -1,9 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! A memory control group of the test's own, to push its pages out.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::case::{skip, Context, Outcome};
+use crate::case::{fail, skip, Context, Outcome};
+use crate::procfs;
 use crate::sabotage::{self, Sabotage};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -25,6 +28,24 @@ impl Group {
         let group = Group(path);
         fs::write(group.0.join("cgroup.procs"), "0").context("entering the control group")?;
         Ok(group)
+    }
+
+    /// Writes `value` to one of the group's files.
+    pub fn set(&self, file: &str, value: impl ToString) -> Outcome {
+        fs::write(self.0.join(file), value.to_string()).context(file)
+    }
+
+    /// The number in one of the group's files.
+    pub fn number(&self, file: &str) -> Outcome<i64> {
+        let text = fs::read_to_string(self.0.join(file)).context(file)?;
+        text.trim()
+            .parse()
+            .or_else(|_| fail(format!("{file} holds '{}'", text.trim())))
+    }
+
+    /// Bytes of anonymous memory that are charged to the group.
+    pub fn anon(&self) -> Outcome<i64> {
+        procfs::field(&self.0.join("memory.stat").display().to_string(), "anon")
     }
 
     /// Asks for `bytes` to be reclaimed; that less came free is no error.

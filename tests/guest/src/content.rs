@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Page contents that can be checked byte by byte.
 //!
 //! A page is named by a 64-bit seed; pages of equal seed are identical. Seed 0 is the zero page.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Prints every file of the KSM directory and how it answers a fixed list of values.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The directory `/sys/kernel/mm/ksm`.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Output in the kernel's test anything protocol, version 1.
 
 use std::io::Write;

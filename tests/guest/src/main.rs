@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Tests of samepage merging, one case per behaviour, run inside a virtual machine.
 //!
 //! They hold for the kernel's own KSM as well as for swapksm, except where a case says otherwise,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What the page tables and the page frames say: `/proc/PID/pagemap`, `/proc/kpageflags`.
 
 use std::collections::HashMap;
@@ -29,6 +31,11 @@ impl Entry {
     /// Whether the entry names a swap slot (or a page under migration).
     pub fn swapped(self) -> bool {
         self.0 >> 62 & 1 == 1
+    }
+
+    /// Where in swap the page is, if it is: the area's number in the lowest five bits, the slot above.
+    pub fn slot(self) -> Option<u64> {
+        self.swapped().then_some(self.0 & ((1 << 55) - 1))
     }
 
     /// Whether the entry is soft-dirty.

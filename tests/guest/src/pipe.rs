@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Messages between processes over pipes, with bounded waiting.
 
 use std::fs::File;

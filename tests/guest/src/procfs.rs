@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Numbers from `/proc`.
 
 use std::fs;
@@ -5,7 +7,7 @@ use std::fs;
 use crate::case::{fail, Context, Outcome};
 
 /// The number after `key` in a file of `key value` lines.
-fn field(path: &str, key: &str) -> Outcome<i64> {
+pub fn field(path: &str, key: &str) -> Outcome<i64> {
     let text = fs::read_to_string(path).context(path)?;
     for line in text.lines() {
         let mut words = line.split_whitespace();

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Anonymous private mappings of the calling process.
 
 use std::io;
@@ -151,6 +153,18 @@ impl Region {
     pub fn unmergeable(&self) -> Outcome {
         self.advise(libc::MADV_UNMERGEABLE)
             .context("MADV_UNMERGEABLE")
+    }
+
+    /// Locks the region in memory, or unlocks it.
+    pub fn lock(&self, on: bool) -> Outcome {
+        // SAFETY: plain system calls on our own region.
+        let (what, result) = unsafe {
+            match on {
+                true => ("mlock", libc::mlock(self.addr as *const _, self.len())),
+                false => ("munlock", libc::munlock(self.addr as *const _, self.len())),
+            }
+        };
+        sys::check(result.into()).context(what).map(drop)
     }
 
     /// What the page tables say.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Runs cases, each in a process of its own, with the knobs put back afterwards.
 
 use std::fs;

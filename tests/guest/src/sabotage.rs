@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Tests of the tests: one of the steps that cases rely on is left out or done wrong, and the cases must notice.
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Processes with one mergeable region each, which remember what every page must hold.
 
 use crate::case::{fail, Context, Outcome};
@@ -21,6 +23,7 @@ enum Operation {
     Discard,
     Fork,
     EndChild,
+    Lock,
     Quit,
 }
 
@@ -45,6 +48,21 @@ impl Sharer {
             }
             steps.step(region.addr() as u64)?;
             serve(steps, &region, seeds, region.pages() as u64)
+        })?;
+        let addr = worker.arrived()? as usize;
+        let pages = worker.step(0)? as usize;
+        Ok(Sharer {
+            worker,
+            addr,
+            pages,
+        })
+    }
+
+    /// Forks a process that goes on with the caller's `region`, page `i` of which holds `seeds[i]`.
+    pub fn over(region: &Region, seeds: Vec<u64>) -> Outcome<Sharer> {
+        let mut worker = Worker::start("forked sharer", |steps| {
+            steps.step(region.addr() as u64)?;
+            serve(steps, region, seeds, region.pages() as u64)
         })?;
         let addr = worker.arrived()? as usize;
         let pages = worker.step(0)? as usize;
@@ -143,12 +161,26 @@ impl Sharer {
         self.worker.ended()
     }
 
+    /// Lets the process lock all of its pages in memory, or unlock them.
+    pub fn lock(&mut self, on: bool) -> Outcome {
+        self.command(Operation::Lock, [on.into(), 0, 0]).map(drop)
+    }
+
     /// Waits for the process to be killed by `signal` when it reads page `index`.
-    pub fn dies_touching(mut self, index: usize, signal: i32) -> Outcome {
-        self.worker.step(Operation::Touch as u64)?;
-        self.worker.step(index as u64)?;
-        self.worker.step(0)?;
-        self.worker.go(0)?;
+    pub fn dies_touching(self, index: usize, signal: i32) -> Outcome {
+        self.dies(Operation::Touch, [index as u64, 0, 0], signal)
+    }
+
+    /// Waits for the process to be killed by `signal` when it advises on page `index`.
+    pub fn dies_advising(self, index: usize, advice: i32, signal: i32) -> Outcome {
+        self.dies(Operation::Advise, [index as u64, 1, advice as u64], signal)
+    }
+
+    fn dies(mut self, operation: Operation, words: [u64; 3], signal: i32) -> Outcome {
+        self.worker.step(operation as u64)?;
+        self.worker.step(words[0])?;
+        self.worker.step(words[1])?;
+        self.worker.go(words[2])?;
         self.worker.killed_by(signal)
     }
 
@@ -232,6 +264,7 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 Some(forked) => forked.finish().context("forked child")?,
                 None => return fail("there is no forked child"),
             },
+            o if o == Operation::Lock as u64 => region.lock(words[0] != 0)?,
             other => return fail(format!("unknown operation {other}")),
         }
     }

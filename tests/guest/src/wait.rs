@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Bounded waiting.
 
 use std::time::{Duration, Instant};

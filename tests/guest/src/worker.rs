@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Processes that a case starts, and the steps they take together.
 
 use crate::case::{fail, Context, Outcome, Stop};

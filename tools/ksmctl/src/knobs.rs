@@ -11,7 +11,7 @@ use crate::machine::{name_of, Machine};
 use crate::run;
 
 /// Files that take a value without keeping it, and the switch, which is carried last and by itself.
-const NO_SETTINGS: &[&str] = &["run", "sync", "selfcheck"];
+const NO_SETTINGS: &[&str] = &["run", "sync", "selfcheck", "probe"];
 
 const ADVISOR: &str = "advisor_mode";
 const NO_ADVISOR: &str = "none";

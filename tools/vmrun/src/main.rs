@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `vmrun` boots a kernel in QEMU, runs one command in it and hands back what the command said.
 //!
 //! One static binary plays both parts: on the host it is the runner, and packed into the guest's

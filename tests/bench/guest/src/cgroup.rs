@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The control group the workers live in, through which their memory is pushed out.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The workers of a run and what is done to all of them.
 
 use anyhow::{bail, ensure, Result};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! A process that locks memory away, so that a machine large enough to fill the workers' memory becomes a small one.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The knobs and counters of the running KSM, whoever provides it.
 
 use std::fs;

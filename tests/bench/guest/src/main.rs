@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The benchmarks' guest program: the same steps on the kernel's own KSM and on swapksm, measured by the guest's own
 //! counters and printed as JSON lines. Root only, meant for a virtual machine.
 #![deny(unsafe_op_in_unsafe_fn)]

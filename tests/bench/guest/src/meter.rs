@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Counters that only go up, read before and after a step; and what the machine's memory looks like at one moment.
 
 use std::time::Instant;

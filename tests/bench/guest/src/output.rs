@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Results as JSON lines on standard output, each written out at once: what a run that is cut off has measured stays.
 
 use std::io::Write;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Which page frames and swap slots the workers' pages lie in.
 
 use std::collections::HashSet;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Numbers from `/proc`.
 
 use std::collections::HashMap;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Memory whose content is a function of a seed per page, so that anybody can check it.
 
 use std::io;

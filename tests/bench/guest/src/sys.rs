@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! System calls with errors as `io::Result`.
 
 use std::io;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! A process with a region, told over a pipe what to do with it.
 
 use std::fs::File;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Prints what the benchmarks measured on the kernel's own KSM and on swapksm side by side, and draws it.
 #![warn(missing_docs)]
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Plots as SVG, one file for each benchmark.
 
 use std::path::Path;

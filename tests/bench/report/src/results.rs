@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Reads the JSON lines of one benchmark, both sides.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Tables in Markdown, so that they can go into the README as they are.
 
 use crate::results::{Pair, Run};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `max_page_sharing` and the chains it makes.
 
 use super::common::{frames_become, merged_crowd};

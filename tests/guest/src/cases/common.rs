@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What several cases need.
 
 use crate::case::{Bench, Outcome};

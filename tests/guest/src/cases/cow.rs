@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Copy on write of merged pages.
 
 use std::os::unix::net::UnixStream;

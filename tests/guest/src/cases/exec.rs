@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Exec of processes with merged pages.
 
 use std::ffi::CString;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Fork of processes with merged pages.
 
 use super::common::{frames_become, merged_crowd, same};
@@ -102,8 +104,8 @@ fn parent_exits(bench: &Bench) -> Outcome {
 ///
 /// The parent's number was read before the fork: by now it may have ended already.
 fn orphaned(parent: i32) -> Outcome {
-    // SAFETY: takes no arguments, cannot fail.
     wait::until("the parent ends", || {
+        // SAFETY: takes no arguments, cannot fail.
         Ok((unsafe { libc::getppid() } != parent, ()))
     })
 }

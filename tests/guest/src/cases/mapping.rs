@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Unmapping, moving and discarding merged pages.
 
 use super::common::same;
@@ -204,8 +206,8 @@ fn map_over(bench: &Bench) -> Outcome {
 fn mprotect(bench: &Bench) -> Outcome {
     let (sharer, region) = merged_with_other(bench)?;
     let protect = |protection| {
-        // SAFETY: our own region; nothing reads it while it is forbidden.
         crate::sys::check(
+            // SAFETY: our own region; nothing reads it while it is forbidden.
             unsafe { libc::mprotect(region.addr() as *mut _, region.len(), protection) }.into(),
         )
         .context("mprotect")

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Which pages are merged and which are not.
 
 use super::common::{frames_become, same};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! More than one NUMA node.
 
 use super::common::{frames_become, same};

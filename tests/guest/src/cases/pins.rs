@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Pages that others than page tables refer to.
 
 use std::fs::{self, File};

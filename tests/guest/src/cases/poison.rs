@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Hardware memory errors in merged pages, as `MADV_HWPOISON` feigns them.
 
 use super::common::{frames_become, merged_crowd, same};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `prctl(PR_SET_MEMORY_MERGE)`.
 
 use super::common::same;

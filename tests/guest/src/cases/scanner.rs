@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The scanner and its pace.
 
 use super::common::merged_crowd;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `/proc/PID/ksm_stat` and its relatives.
 
 use super::common::{merged_crowd, same};

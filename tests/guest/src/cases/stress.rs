@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Random operations of many processes against a model of what must be in their memory.
 
 use std::time::{Duration, Instant};
@@ -141,8 +143,8 @@ impl Model {
             libc::PROT_READ,
             libc::PROT_READ | libc::PROT_WRITE,
         ] {
-            // SAFETY: our own region, which nobody touches meanwhile.
             crate::sys::check(
+                // SAFETY: our own region, which nobody touches meanwhile.
                 unsafe { libc::mprotect(addr as *mut _, range.len() * PAGE, protection) }.into(),
             )
             .context("mprotect")?;

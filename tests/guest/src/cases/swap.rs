@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Merged pages in swap.
 
 use std::ffi::CString;

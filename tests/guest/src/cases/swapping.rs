@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Steps that the swap cases have in common.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Loading and unloading swapksm on a running machine.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Transparent huge pages.
 
 use crate::case::{skip, Bench, Case, Context, Outcome};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What others learn of merged pages: locked, dirty, idle.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Write protection through userfaultfd.
 
 use std::fs::File;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Undoing merges.
 
 use super::common::{frames_become, merged_crowd};

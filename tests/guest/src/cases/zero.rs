@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Pages of zeroes.
 
 use crate::case::{Bench, Case, Outcome};

@@ -16,7 +16,7 @@ use crate::transition::{self, Goal};
 const PAGE_SIZE: u64 = 4096;
 
 /// Reading it waits for deferred work: not for a look.
-const NOT_READ: &[&str] = &["sync", "selfcheck"];
+const NOT_READ: &[&str] = &["sync", "selfcheck", "probe"];
 
 /// Everything.
 pub fn report(machine: &Machine) -> Outcome<Report> {

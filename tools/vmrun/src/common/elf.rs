@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The little that is asked about ELF programs.
 
 /// The dynamic loader that an x86-64 ELF program asks for; `None` for a static one, and for what is no ELF.

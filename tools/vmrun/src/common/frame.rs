@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The protocol on the virtio port between guest and host.
 //!
 //! Guest to host everything travels in frames: one byte of kind, the payload's length as a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What the guest is told to do: one file in its initramfs.
 //!
 //! The file is a row of records `key=value`, each ended by a zero byte, because a command's

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What host and guest must agree on.
 
 pub mod elf;

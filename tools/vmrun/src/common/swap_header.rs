@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The first page of a swap area, as `mkswap` would write it.
 //!
 //! Layout (include/linux/swap.h, `union swap_header`): at offset 1024 the version, the index of

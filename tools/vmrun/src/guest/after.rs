@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What is done after the command: files back to the host, then is the kernel still in order?
 
 use std::fs::{self, File};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Running the command and passing on what it writes.
 
 use std::fs::{self, File};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What a guest that hangs can still tell.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The file systems a program expects to find, and the sysctls the runner needs.
 
 use std::fs;

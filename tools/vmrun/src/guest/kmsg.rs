@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Lines in the kernel log.
 
 use std::fs::OpenOptions;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The guest's first process: sets the machine up, runs the command, looks after it, powers off.
 
 mod after;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Kernel modules: those of the kernel's own that the job needs, and swapksm.
 
 use std::ffi::OsString;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The virtio port to the host.
 
 use std::fs::{self, File, OpenOptions};

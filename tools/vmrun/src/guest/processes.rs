@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The processes of the guest other than the first one.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Turning swap on.
 
 use std::fs::{self, OpenOptions};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! System calls that std does not offer, each with an error that names the call and its object.
 
 use std::ffi::CString;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! KVM or translation. A `/dev/kvm` that is there may still not be able to boot this kernel, so the
 //! first run tries, and the verdict is remembered until the host boots anew or its QEMU changes.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The places outside the git tree where everything that is made lies.
 
 use std::env;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Writing the archive format of initramfs images: cpio "newc"
 //! (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel).
 

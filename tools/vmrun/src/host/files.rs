@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The FILEs of the command line, as entries of the guest's working directory.
 
 use std::collections::HashMap;

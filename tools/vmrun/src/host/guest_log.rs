@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The guest's kernel log: saved as it comes, and watched for complaints.
 
 use std::fs::{self, File};

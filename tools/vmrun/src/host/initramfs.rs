@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The guest's only file system: this program as `/init`, busybox, kernel modules, the job, the FILEs.
 
 use std::collections::BTreeSet;

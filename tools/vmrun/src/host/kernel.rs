@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! A prepared kernel: its image, and its modules with what they depend on.
 
 use std::fs;

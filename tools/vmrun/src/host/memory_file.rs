@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Files without a name that live in memory: nothing is left behind, however the runner ends.
 
 use std::fs::File;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! How a run ends, and with which exit code.
 
 use std::process::ExitCode;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! QEMU: which one, its arguments, and a guest that runs in it.
 
 use std::ffi::OsString;

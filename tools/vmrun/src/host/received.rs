@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Files that the guest sends back.
 
 use std::ffi::OsStr;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `tools/vm run`: from the arguments to a guest, and from the guest to an outcome. Also the trial boot.
 
 use std::fs::File;

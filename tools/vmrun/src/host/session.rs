@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! One guest from its start to its end.
 
 use std::io::{self, Read, Write};

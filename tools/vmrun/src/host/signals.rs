@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! ^C, a closed terminal, a request to end: the guest must not outlive the runner.
 
 use std::mem::MaybeUninit;

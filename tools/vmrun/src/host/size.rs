@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Amounts of memory as people write them.
 
 /// Reads `512M`, `1G`, `64K`, or a plain number of bytes.

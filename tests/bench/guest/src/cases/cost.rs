@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What scanning costs, pass by pass, and what merged pages cost the processes that have them.
 
 use anyhow::{bail, Result};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Equal pages of several processes are merged, pushed to swap, and read back by everyone.
 
 use anyhow::{Context, Result};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The case that hurts: merged, the working set of a group of processes fits into memory; unmerged it is several times
 //! as large. It is pushed out once and then read round and round.
 
