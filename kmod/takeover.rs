@@ -79,9 +79,11 @@ fn restore_in_tree() {
 
 /// Every task has switched over, for the first time or again. May sleep.
 pub(crate) fn post_patch() {
-    sys::intree::take_all(|mm| {
-        if engine::entry::enter(mm).is_err() {
-            pr_warn!("out of memory: one process keeps its pages to itself until it asks again to be merged\n");
+    sys::intree::take_all(engine::entry::adopt);
+    // Those that entered here and exited in mm/ksm.c while tasks were switching.
+    space::for_each(&engine::hold(), |space| {
+        if space.is_abandoned() {
+            space.kill();
         }
     });
     engine::activate();
@@ -105,13 +107,15 @@ pub(crate) fn post_unpatch() {
             if !space.is_dead() {
                 // SAFETY: Every task runs mm/ksm.c; the mm was on our list and so not on the other.
                 if unsafe { sys::intree::give(user.mm()) }.is_err() {
-                    pr_warn!("out of memory: one process keeps its pages to itself until it asks again to be merged\n");
+                    engine::entry::stay_unmerged(user.mm());
                 }
             }
         }
         space.kill();
     });
     drop(engine);
+    // The numbers of each mm are the kernel's to change once it can be started again.
+    engine::settle();
     PREPARED.store(false, Relaxed);
     sys::hotplug::unregister();
     faces::sysfs::remove();

@@ -23,6 +23,12 @@ static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsig
 
 #define swapksm_anon_rmap_foreach(avc, anon_vma, index) \
 	anon_vma_interval_tree_foreach(avc, &(anon_vma)->rb_root, index, index)
+
+/* Does userfaultfd want to be told of what happens here? (7.3 has one bit for writes and for any access.) */
+static inline bool swapksm_pte_is_watched(pte_t pte)
+{
+	return pte_uffd_wp(pte);
+}
 #else
 static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
 {
@@ -30,6 +36,11 @@ static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsig
 }
 
 #define swapksm_anon_rmap_foreach(avc, anon_vma, index) anon_rmap_tree_foreach(avc, anon_vma, index, index)
+
+static inline bool swapksm_pte_is_watched(pte_t pte)
+{
+	return pte_uffd(pte);
+}
 #endif
 
 #endif

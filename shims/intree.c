@@ -25,6 +25,9 @@ struct intree_scan {
 	struct intree_slot *slot;
 };
 
+/* Of the bits of ksm_run: memory is going offline. */
+#define KSM_RUN_OFFLINE 4
+
 extern unsigned long ksm_run, ksm_pages_shared, ksm_rmap_items;
 extern struct rb_root *root_stable_tree;
 extern int ksm_nr_node_ids;
@@ -67,7 +70,7 @@ int swapksm_intree_check(void)
 void swapksm_intree_stop(void)
 {
 	mutex_lock(&ksm_thread_mutex);
-	ksm_run = 0;
+	ksm_run &= KSM_RUN_OFFLINE;
 	mutex_unlock(&ksm_thread_mutex);
 }
 

@@ -33,6 +33,11 @@ int swapksm_memory_init(const size_t *sizes)
 	return 0;
 }
 
+unsigned long swapksm_total_pages(void)
+{
+	return totalram_pages();
+}
+
 void swapksm_memory_fini(void)
 {
 	rcu_barrier();
@@ -44,7 +49,8 @@ void swapksm_memory_fini(void)
 
 void *swapksm_object_alloc(enum swapksm_object kind)
 {
-	return kmem_cache_zalloc(caches[kind], GFP_MODEST);
+	/* Without a space a process is never merged, and nobody asks again: that must not fail where mm/ksm.c would not. */
+	return kmem_cache_zalloc(caches[kind], kind == SWAPKSM_OBJECT_SPACE ? GFP_KERNEL : GFP_MODEST);
 }
 
 void swapksm_object_free(enum swapksm_object kind, void *object)

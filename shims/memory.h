@@ -44,4 +44,7 @@ void *swapksm_items_owner(const void *items);
 /* Free a chunk and its items when no RCU reader can see them any more. The tail is filled in. Any context. */
 void swapksm_chunk_free_rcu(struct swapksm_chunk_tail *tail);
 
+/* Pages of memory the machine has. */
+unsigned long swapksm_total_pages(void);
+
 #endif

@@ -26,6 +26,7 @@
 
 #include "mm/internal.h"
 #include "mm/swap.h"
+#include "compat.h"
 #include "merge.h"
 
 /* The PTE mapping @page at @addr, locked; NULL if there is none. */
@@ -87,6 +88,11 @@ static int protect(struct vm_area_struct *vma, unsigned long addr, struct folio 
 	if (!ptep)
 		goto out;
 	pte = ptep_get(ptep);
+	/* That would be lost with this entry. */
+	if (swapksm_pte_is_watched(pte)) {
+		err = -EBUSY;
+		goto out_unlock;
+	}
 	exclusive = PageAnonExclusive(page);
 	if (pte_write(pte) || pte_dirty(pte) || exclusive || mm_tlb_flush_pending(mm)) {
 		flush_cache_page(vma, addr, page_to_pfn(page));
@@ -147,6 +153,9 @@ static int replace(struct vm_area_struct *vma, unsigned long addr, struct folio 
 	/* Any change, a write in between above all, makes the entry another one. */
 	if (pte_same(ptep_get(ptep), protected)) {
 		pte = merged_pte(vma, addr, kpage);
+		/* Written since CRIU last asked. */
+		if (pte_soft_dirty(protected))
+			pte = pte_mksoft_dirty(pte);
 		flush_cache_page(vma, addr, page_to_pfn(page));
 		ptep_clear_flush(vma, addr, ptep);
 		set_pte_at(mm, addr, ptep, pte);

@@ -23,10 +23,13 @@ void swapksm_anon_vma_put(struct anon_vma *anon_vma)
 	put_anon_vma(anon_vma);
 }
 
-bool swapksm_anon_vma_covers(struct anon_vma *anon_vma, struct vm_area_struct *vma)
+bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, struct vm_area_struct *vma,
+			    unsigned long addr)
 {
 	struct anon_vma_chain *avc;
 
+	if (swapksm_anon_index(vma, addr) != index)
+		return false;
 	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
 		if (avc->anon_vma == anon_vma)
 			return true;
@@ -60,6 +63,7 @@ enum swapksm_walk_verdict swapksm_rmap_visit(struct folio *folio, struct rmap_wa
 	const unsigned long addr = visit->addr;
 	struct anon_vma_chain *avc;
 
+	cond_resched();
 	if (!anon_vma_trylock_read(anon_vma)) {
 		if (rwc->try_lock) {
 			rwc->contended = true;

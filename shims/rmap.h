@@ -23,8 +23,11 @@ struct anon_vma *swapksm_anon_vma_get(struct vm_area_struct *vma, unsigned long 
 /* May sleep. */
 void swapksm_anon_vma_put(struct anon_vma *anon_vma);
 
-/* Is @vma one that this anon_vma's reverse mapping finds? VMA or mmap lock held. */
-bool swapksm_anon_vma_covers(struct anon_vma *anon_vma, struct vm_area_struct *vma);
+/*
+ * Does a walk of this anon_vma at @index come to @addr in @vma? @anon_vma is compared, not followed. VMA or mmap lock held.
+ */
+bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, struct vm_area_struct *vma,
+			    unsigned long addr);
 
 enum swapksm_walk_verdict {
 	SWAPKSM_WALK_ON,	/* go on with the next sharer */

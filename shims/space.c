@@ -81,12 +81,21 @@ void swapksm_space_fini(struct swapksm_space *space)
 	mmdrop(space->mm);
 }
 
+/* mmap_write_lock() without waiting. */
+static bool try_write_lock(struct mm_struct *mm)
+{
+	if (!down_write_trylock(&mm->mmap_lock))
+		return false;
+	mm_lock_seqcount_begin(mm);
+	return true;
+}
+
 int swapksm_space_subscribe(struct swapksm_space *space)
 {
-	int err = mmap_write_lock_killable(space->mm);
+	int err;
 
-	if (err)
-		return err;
+	if (!try_write_lock(space->mm))
+		return -EAGAIN;
 	atomic_inc(&subscriptions);
 	err = __mmu_notifier_register(&space->notifier, space->mm);
 	mmap_write_unlock(space->mm);
@@ -109,6 +118,9 @@ void swapksm_space_unsubscribe_wait(void)
 
 void *swapksm_space_find(struct swapksm_space *space, unsigned long *index, unsigned long last)
 {
+	/* Most invalidations lie in one chunk. */
+	if (*index == last)
+		return xa_load(&space->chunks, last);
 	return xa_find(&space->chunks, index, last, XA_PRESENT);
 }
 
@@ -137,6 +149,11 @@ void swapksm_mm_read_lock(struct mm_struct *mm)
 	mmap_read_lock(mm);
 }
 
+bool swapksm_mm_read_trylock(struct mm_struct *mm)
+{
+	return mmap_read_trylock(mm);
+}
+
 void swapksm_mm_read_unlock(struct mm_struct *mm)
 {
 	mmap_read_unlock(mm);
@@ -161,6 +178,11 @@ struct mm_struct *swapksm_mm_of_pid(int number)
 bool swapksm_mm_dying(struct mm_struct *mm)
 {
 	return atomic_read(&mm->mm_users) == 0;
+}
+
+bool swapksm_mm_abandoned(struct mm_struct *mm)
+{
+	return atomic_read(&mm->mm_users) <= 1;
 }
 
 bool swapksm_mm_is_mergeable(struct mm_struct *mm)

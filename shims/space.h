@@ -27,7 +27,7 @@ void swapksm_space_fini(struct swapksm_space *space);
 
 /*
  * Subscribe to @mm's invalidations. The caller holds a user of the mm; the mmap lock is taken for writing here.
- * -EINTR when the thread is being killed, -ENOMEM. May sleep.
+ * -EAGAIN when somebody has it, -ENOMEM. May sleep.
  */
 int swapksm_space_subscribe(struct swapksm_space *space);
 
@@ -48,6 +48,7 @@ bool swapksm_mm_get(struct mm_struct *mm);
 /* Give it back without ever tearing the mm down here. Any context. */
 void swapksm_mm_put(struct mm_struct *mm);
 void swapksm_mm_read_lock(struct mm_struct *mm);
+bool swapksm_mm_read_trylock(struct mm_struct *mm);
 void swapksm_mm_read_unlock(struct mm_struct *mm);
 
 /*
@@ -56,8 +57,9 @@ void swapksm_mm_read_unlock(struct mm_struct *mm);
  */
 struct mm_struct *swapksm_mm_of_pid(int number);
 
-/* Has the last user gone? */
+/* Has the last user gone? The second is for a caller that is a user itself: has the last other one? */
 bool swapksm_mm_dying(struct mm_struct *mm);
+bool swapksm_mm_abandoned(struct mm_struct *mm);
 
 /* MMF_VM_MERGEABLE: known to the merger; MMF_VM_MERGE_ANY: wants all its mappings merged. */
 bool swapksm_mm_is_mergeable(struct mm_struct *mm);

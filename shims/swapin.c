@@ -5,11 +5,14 @@
 #include <linux/highmem.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
+#include <linux/swapops.h>
 #include <linux/vmstat.h>
 
 #include "mm/internal.h"
+#include "mm/swap.h"
 #include "compat.h"
 #include "swapin.h"
 
@@ -42,6 +45,23 @@ bool swapksm_folio_is_uptodate(struct folio *folio)
 unsigned int swapksm_folio_pages(const struct folio *folio)
 {
 	return folio_nr_pages(folio);
+}
+
+void swapksm_swapin_settle(unsigned long entry)
+{
+	const swp_entry_t swap = { .val = entry };
+	struct swap_info_struct *device = get_swap_device(swap);
+	struct folio *folio;
+
+	if (!device)
+		return;
+	folio = swap_cache_get_folio(swap);
+	if (folio) {
+		folio_lock(folio);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	put_swap_device(device);
 }
 
 struct folio *swapksm_swapin_poisoned(void)

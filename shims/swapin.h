@@ -30,6 +30,9 @@ unsigned int swapksm_folio_pages(const struct folio *folio);
  */
 struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 
+/* Wait until whoever has locked the folio that @entry has in the swap cache, if it has one, is done with it. May sleep. */
+void swapksm_swapin_settle(unsigned long entry);
+
 /* What to answer for a page that is poisoned: ERR_PTR(-EHWPOISON), as ksm_might_need_to_copy() (mm/ksm.c). */
 struct folio *swapksm_swapin_poisoned(void);
 

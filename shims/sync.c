@@ -100,6 +100,11 @@ void swapksm_event_wait(struct swapksm_event *event, int seen, u64 timeout_us)
 		wait_event_freezable_timeout(event->queue, event_happened(event, seen), timeout);
 }
 
+void swapksm_event_wait_jiffy(struct swapksm_event *event, int seen)
+{
+	wait_event_timeout(event->queue, atomic_read(&event->count) != seen, 1);
+}
+
 int swapksm_event_wait_user(struct swapksm_event *event, int seen)
 {
 	return wait_event_interruptible(event->queue, atomic_read(&event->count) != seen) ? -EINTR : 0;

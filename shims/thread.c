@@ -6,6 +6,7 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/oom.h>
+#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
 
@@ -48,9 +49,19 @@ bool swapksm_thread_freezing(void)
 	return freezing(current);
 }
 
+void swapksm_try_to_freeze(void)
+{
+	try_to_freeze();
+}
+
 u64 swapksm_thread_cpu_ns(void)
 {
 	return task_sched_runtime(current);
+}
+
+u64 swapksm_random(void)
+{
+	return get_random_u64();
 }
 
 u64 swapksm_now_ns(void)

@@ -22,8 +22,14 @@ void swapksm_thread_stop(struct task_struct *thread);
 bool swapksm_thread_should_stop(void);
 bool swapksm_thread_freezing(void);
 
+/* Stand still if asked to. May sleep. */
+void swapksm_try_to_freeze(void);
+
 /* CPU time the calling thread has used, in nanoseconds. */
 u64 swapksm_thread_cpu_ns(void);
+
+/* A random number for secrets. */
+u64 swapksm_random(void);
 
 /* Time since boot, in nanoseconds. */
 u64 swapksm_now_ns(void);

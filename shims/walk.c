@@ -14,6 +14,7 @@
 
 #include "mm/internal.h"
 #include "compat.h"
+#include "rmap.h"
 #include "space.h"
 #include "walk.h"
 
@@ -77,7 +78,7 @@ static int collect_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end, struc
 	pte_t *pte;
 
 	cond_resched();
-	if (swapksm_mm_dying(walk->mm))
+	if (swapksm_mm_abandoned(walk->mm))
 		return 1;
 
 	ptl = pmd_trans_huge_lock(pmdp, walk->vma);
@@ -119,8 +120,9 @@ bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max,
 		const unsigned long start = max(vma->vm_start, addr);
 		const unsigned long end = min(vma->vm_end, limit);
 
-		if (start >= limit || found->count >= max || swapksm_mm_dying(mm))
+		if (start >= limit || found->count >= max || swapksm_mm_abandoned(mm))
 			break;
+		cond_resched();
 		if (!(vma->vm_flags & VM_MERGEABLE))
 			continue;
 		*any = true;
@@ -187,8 +189,8 @@ bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vm
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
 
-	return vma && vma->anon_vma == anon_vma && swapksm_anon_index(vma, addr) == index &&
-	       !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL);
+	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL) &&
+	       swapksm_anon_vma_finds(anon_vma, index, vma, addr);
 }
 
 bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr)
@@ -202,7 +204,7 @@ struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long
 {
 	struct vm_area_struct *vma;
 
-	if (swapksm_mm_dying(mm))
+	if (swapksm_mm_abandoned(mm))
 		return NULL;
 	vma = vma_lookup(mm, addr);
 	return vma && (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma ? vma : NULL;
@@ -275,8 +277,7 @@ static int find_merged_pmd(pmd_t *pmd, unsigned long addr, unsigned long end, st
 	spinlock_t *ptl;
 	int found = 0;
 
-	if (swapksm_mm_dying(walk->mm))
-		return 0;
+	cond_resched();
 	if (signal_pending(current))
 		return -ERESTARTSYS;
 
@@ -313,13 +314,19 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 		return 0;
 	/*
 	 * Until none is found: a fault may come back without having done its work when something else changes the
-	 * entry. A SIGBUS means that the mapping lost the page meanwhile (truncation).
+	 * entry.
 	 */
 	while ((found = walk_page_range_vma(vma, start, end, ops, &start)) > 0) {
+		/* The owner unmerges for himself; who does it for him stops when he is gone. */
+		if (!write_lock && swapksm_mm_abandoned(vma->vm_mm))
+			return 0;
 		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
 		if (fault & VM_FAULT_OOM)
 			return -ENOMEM;
-		if (fault & (VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV))
+		/* This one cannot be had: its mapping has lost it (truncation), or it is broken. Others can. */
+		if (fault & VM_FAULT_ERROR)
+			start += PAGE_SIZE;
+		if (start >= end)
 			return 0;
 		cond_resched();
 	}
@@ -333,7 +340,7 @@ int swapksm_break_all(struct mm_struct *mm)
 	int err = 0;
 
 	for_each_vma(vmi, vma) {
-		if (swapksm_mm_dying(mm))
+		if (swapksm_mm_abandoned(mm))
 			break;
 		if (vma->vm_flags & VM_MERGEABLE)
 			err = swapksm_break_range(vma, vma->vm_start, vma->vm_end, false);

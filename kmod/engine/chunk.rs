@@ -129,6 +129,8 @@ pub(crate) struct ChunkState {
     live: Slots,
     /// Slots that are Stable.
     stable: Slots,
+    /// Stable slots whose page has been looked at since their pointer was installed: nothing is left to be done there.
+    settled: Slots,
     /// Slots an invalidation hit and the reaper has not looked at yet.
     suspect: Slots,
     /// `Space::state`'s sequence at the last invalidation here.
@@ -225,6 +227,7 @@ impl ChunkState {
             }
             at = slot + 1;
             self.live.put(slot, false);
+            self.settled.put(slot, false);
             let ours = self.busy_slot as usize == slot && self.busy_task == current;
             // The walker of the node's own page looks itself what became of the entry (`super::rmap`).
             let walked = !ours
@@ -236,6 +239,18 @@ impl ChunkState {
             }
         }
         suspects
+    }
+
+    /// See the field.
+    pub(crate) fn settled(&self) -> Slots {
+        self.settled
+    }
+
+    /// A Stable slot has been looked at.
+    pub(crate) fn settle(&mut self, slot: usize) {
+        if self.live.has(slot) && self.stable.has(slot) {
+            self.settled.put(slot, true);
+        }
     }
 
     /// Marks one slot as suspect. Returns 1 if it was not.
@@ -413,6 +428,7 @@ impl Chunk {
         {
             let mut state = self.state.lock();
             state.live.put(slot, false);
+            state.settled.put(slot, false);
             state.used.put(slot, false);
             state.word(slot).set_state(State::Free);
         }
@@ -439,6 +455,7 @@ impl Chunk {
         let sharer = state.sharer(slot)?;
         state.word(slot).set_state(State::Volatile);
         state.stable.put(slot, false);
+        state.settled.put(slot, false);
         Some(sharer)
     }
 

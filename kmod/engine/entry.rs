@@ -28,6 +28,25 @@ pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
     Ok(())
 }
 
+/// Takes an mm over from the kernel's list. May sleep.
+pub(crate) fn adopt(mm: *mut b::mm_struct) {
+    if enter(mm).is_err() {
+        stay_unmerged(mm);
+    }
+    // SAFETY: The caller keeps the struct.
+    if unsafe { b::swapksm_mm_dying(mm) } {
+        // Its exit may have come before us, and will not come again.
+        space::exit(mm);
+    }
+}
+
+/// An mm could be put on no list: the next request shall find it on none.
+pub(crate) fn stay_unmerged(mm: *mut b::mm_struct) {
+    // SAFETY: The caller keeps the struct.
+    unsafe { b::swapksm_mm_set_mergeable(mm, false) };
+    pr_warn!("out of memory: one process keeps its pages to itself until it asks again to be merged\n");
+}
+
 /// The last user of an mm is gone; its page tables are still there. When this returns no pointer into it is left.
 ///
 /// May be called with the mmap lock held for writing (create_init_stack_vma()), so it waits for nobody.

@@ -6,8 +6,19 @@
 
 use xxhash_rust::xxh64::xxh64;
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::Engine;
 use crate::sys::folio::Page;
+
+/// Taken at random when the module is loaded: with a known seed, contents can be made that have the hash of another one,
+/// and stand in the way of everybody who has that.
+static SECRET: AtomicU64 = AtomicU64::new(0);
+
+/// To be called once, before anything is hashed.
+pub(crate) fn init(secret: u64) {
+    SECRET.store(secret, Relaxed);
+}
 
 /// What keeps contents apart that must not be merged: merge group and NUMA node (0 while merging across nodes). As the
 /// hash's seed it gives such contents different keys; it is compared besides before a merge.
@@ -19,13 +30,18 @@ pub(crate) struct Realm {
 
 impl Realm {
     fn seed(self) -> u64 {
-        u64::from(self.group) << 32 | u64::from(self.nid)
+        SECRET.load(Relaxed) ^ (u64::from(self.group) << 32 | u64::from(self.nid))
     }
 
     /// Hash of the content of a page, taken from a copy, since the page may change while it is read.
     pub(crate) fn hash(self, engine: &mut Engine, page: &Page) -> u64 {
         page.copy_to(&mut engine.buffer);
-        xxh64(&engine.buffer[..], self.seed())
+        self.hash_of(&engine.buffer)
+    }
+
+    /// Hash of a content that stands still.
+    pub(crate) fn hash_of(self, content: &[u8; 4096]) -> u64 {
+        xxh64(content, self.seed())
     }
 
     /// Hash of an empty page.
@@ -33,7 +49,8 @@ impl Realm {
         match engine.empty_hash {
             Some((realm, hash)) if realm == self => hash,
             _ => {
-                let hash = xxh64(&[0; 4096], self.seed());
+                engine.buffer.fill(0);
+                let hash = self.hash_of(&engine.buffer);
                 engine.empty_hash = Some((self, hash));
                 hash
             }

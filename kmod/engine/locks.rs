@@ -223,6 +223,12 @@ impl Event {
         unsafe { b::swapksm_event_wait(self.0.get(), seen, timeout_us) };
     }
 
+    /// The same for any task, for a jiffy at most.
+    pub(crate) fn wait_jiffy(&self, seen: i32) {
+        // SAFETY: Prepared by `init`; no spinlock is held.
+        unsafe { b::swapksm_event_wait_jiffy(self.0.get(), seen) };
+    }
+
     /// The same for a user's task. `EINTR` when a signal came first.
     pub(crate) fn wait_user(&self, seen: i32) -> kernel::error::Result {
         // SAFETY: Prepared by `init`; called from sysfs and ioctl without locks.

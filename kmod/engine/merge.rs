@@ -56,6 +56,11 @@ pub(crate) fn realm_of(chunk: Live<Chunk>, pfn: u64) -> Realm {
     }
 }
 
+/// Can a merged page come to belong to another realm, by migration?
+pub(crate) fn moves_between_realms() -> bool {
+    CONFIG.merge_across_nodes.load(Relaxed) == 0
+}
+
 /// The NUMA node that counts for merging.
 fn nid_of(pfn: u64) -> u32 {
     if CONFIG.merge_across_nodes.load(Relaxed) != 0 {
@@ -108,7 +113,9 @@ pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) {
 
 /// Maps the zero page instead of an empty one.
 fn merge_zero(engine: &mut Engine, at: At<'_>, page: &Page) -> bool {
-    let lock = at.user.read_lock();
+    let Some(lock) = at.user.try_read_lock() else {
+        return true;
+    };
     let vma = lock.mergeable_vma(at.address());
     if vma.is_null() {
         return true;
@@ -142,8 +149,9 @@ fn merge_stable(engine: &mut Engine, at: At<'_>, page: &Page, realm: Realm, hash
             continue;
         }
         if let Some((node, folio)) = candidate(engine, first, realm) {
-            if page.is_identical(folio.page()) {
-                return merge_into(engine, at, page, node, folio);
+            // The bytes are compared there, once they stand still.
+            if merge_into(engine, at, page, node, folio) {
+                return true;
             }
         }
     }
@@ -159,8 +167,8 @@ fn candidate(engine: &mut Engine, first: Live<Node>, realm: Realm) -> Option<(Li
         let count = node.state.lock().count();
         if count > 0 && count < limit {
             if let Some(folio) = node.folio() {
-                // Migrated to another NUMA node: no partner here any more.
-                if nid_of(folio.pfn()) == realm.nid {
+                // Migrated to another NUMA node, or broken: no partner any more.
+                if nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned() {
                     node.lead(engine, first);
                     return Some((node, folio));
                 }
@@ -186,12 +194,14 @@ fn merge_into(
     let Some(sharer) = Sharer::alloc() else {
         return false;
     };
-    let lock = at.user.read_lock();
+    let Some(lock) = at.user.try_read_lock() else {
+        return false;
+    };
     let vma = lock.mergeable_vma(at.address());
     if vma.is_null() {
         return false;
     }
-    // Under the mmap lock as every fault takes it; held until the sharer is on the list.
+    // As every fault takes it, under the mmap lock; held until the sharer is on the list.
     let folio = folio.lock_owned();
     if folio.node() != node.as_ptr().cast() {
         return false;
@@ -236,14 +246,20 @@ fn merge_unstable(engine: &mut Engine, at: At<'_>, page: Page, realm: Realm, has
         if chunk.space().group != realm.group {
             continue;
         }
+        // One that is passed over leaves the tree: it comes back at its next visit, and finds us then.
         let Some(partner) = page_of(chunk, slot) else {
+            reap::unhang(engine, chunk, slot);
             continue;
         };
         if partner.as_ptr() == page.as_ptr() {
             // Shared by fork: one page already.
             return true;
         }
-        if nid_of(partner.pfn()) != realm.nid || !page.is_identical(partner.as_ptr()) {
+        if nid_of(partner.pfn()) != realm.nid {
+            continue;
+        }
+        if !page.is_identical(partner.as_ptr()) {
+            reap::unhang(engine, chunk, slot);
             continue;
         }
         if is_full() {
@@ -288,7 +304,12 @@ fn merge_two(
         slot,
         user: &other,
     };
-    if other.read_lock().mergeable_vma(second.address()).is_null() {
+    let Some(lock) = other.try_read_lock() else {
+        return;
+    };
+    let is_mergeable = !lock.mergeable_vma(second.address()).is_null();
+    drop(lock);
+    if !is_mergeable {
         // It would stay the first to be found by everybody.
         reap::forget(engine, chunk, slot);
         return;
@@ -302,9 +323,10 @@ fn merge_two(
         None => false,
     };
     if !merged {
+        reap::unhang(engine, chunk, slot);
         // A merged page with one mapping is of no use. The copy's invalidation makes the reaper end the sharer.
-        let lock = at.user.read_lock();
-        let vma = lock.mergeable_vma(at.address());
+        let lock = at.user.try_read_lock();
+        let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| lock.mergeable_vma(at.address()));
         if !vma.is_null() {
             let start = at.address() as kernel::ffi::c_ulong;
             // SAFETY: The mmap lock is held. Out of memory leaves a node with one sharer, which the next merge or the
@@ -324,7 +346,10 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
         hash,
     };
     let node = Node::alloc(engine, key)?;
-    let lock = at.user.read_lock();
+    let Some(lock) = at.user.try_read_lock() else {
+        node.put();
+        return None;
+    };
     let vma = lock.mergeable_vma(at.address());
     if vma.is_null() {
         node.put();
@@ -407,13 +432,15 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         reap::unhang(engine, at.chunk, at.slot);
         return;
     };
-    if at
-        .chunk
-        .state
-        .lock()
-        .sharer(at.slot)
-        .is_some_and(|s| s.node() == node)
-    {
+    let is_known = {
+        let mut state = at.chunk.state.lock();
+        let is_known = state.sharer(at.slot).is_some_and(|s| s.node() == node);
+        if is_known {
+            state.settle(at.slot);
+        }
+        is_known
+    };
+    if is_known {
         resettle(engine, node, page.pfn());
         return;
     }
@@ -421,7 +448,9 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
     let Some(sharer) = Sharer::alloc() else {
         return;
     };
-    let lock = at.user.read_lock();
+    let Some(lock) = at.user.try_read_lock() else {
+        return;
+    };
     let vma = lock.mergeable_vma(at.address());
     let Some(folio) = Page::try_get(page.pfn()).map(LockedFolio::of_page) else {
         return;
@@ -453,6 +482,10 @@ fn resettle(engine: &mut Engine, node: Live<Node>, pfn: u64) {
         return;
     };
     let folio = folio.lock_owned();
+    if folio.node() != node.as_ptr().cast() {
+        // It has moved on; and a node without page keeps its key (`swapin::revive`).
+        return;
+    }
     key.nid = nid;
     key.hash = Realm {
         group: key.group,

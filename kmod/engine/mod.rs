@@ -107,7 +107,8 @@ impl DerefMut for Hold {
 /// Prepares everything and starts the threads, which do nothing yet. To be called once. May sleep.
 pub(crate) fn start() -> Result {
     space::init();
-    node::entries::init();
+    node::entries::init()?;
+    hash::init(thread::random());
     reap::init();
     scan::CHANGED.init();
     let sizes = [
@@ -117,7 +118,8 @@ pub(crate) fn start() -> Result {
         core::mem::size_of::<node::Sharer>(),
     ];
     // SAFETY: As many sizes as there are kinds of objects, in their order.
-    kernel::error::to_result(unsafe { b::swapksm_memory_init(sizes.as_ptr()) })?;
+    kernel::error::to_result(unsafe { b::swapksm_memory_init(sizes.as_ptr()) })
+        .inspect_err(|_| node::entries::fini())?;
     let started = scan::Found::new()
         .ok_or(ENOMEM)
         .map(|found| hold().found = Some(found))
@@ -140,6 +142,7 @@ pub(crate) fn stop() {
     thread::REAPER.stop();
     reap::round();
     hold().found = None;
+    node::entries::fini();
     // SAFETY: No object is left.
     unsafe { b::swapksm_memory_fini() };
 }
@@ -256,7 +259,8 @@ pub(crate) fn set_run(run: u32) -> Result {
         scan::CHANGED.signal();
     } else {
         // Numbers shown after the write are those of the result.
-        return reap::sync();
+        // A signal only means an earlier look at them: the setting stands.
+        let _ = reap::sync();
     }
     Ok(())
 }
@@ -278,7 +282,8 @@ fn unmerge(engine: &mut Engine) -> Result {
     });
     drop(first_victim);
     result?;
-    let mut all = KVec::new();
+    scan::start_over(engine);
+    let mut all = KVVec::new();
     space::for_each(engine, |space| {
         space.get();
         if let Err(space) = all.push(space, GFP_KERNEL).map_err(|_| space) {
@@ -287,6 +292,8 @@ fn unmerge(engine: &mut Engine) -> Result {
         }
     });
     for space in all {
+        space.scan_at.set(engine, 0);
+        space.seen_mergeable.set(engine, false);
         reap::forget_all(engine, space, 0, usize::MAX);
         space.put();
     }
@@ -329,6 +336,11 @@ fn set_when_empty(set: impl Fn(), is_set: impl Fn() -> bool) -> Result {
 /// Waits until no invalidation is left to be worked off. `EINTR` when a signal comes first.
 pub(crate) fn sync() -> Result {
     reap::sync()
+}
+
+/// Waits until nothing at all is pending. All spaces have ended, so nothing is added. May sleep.
+pub(crate) fn settle() {
+    reap::settle_all();
 }
 
 /// A setting that the scanner may be sleeping over was changed.

@@ -32,7 +32,7 @@ use core::{
 
 use super::{
     chunk::Chunk,
-    locks::{EngineCell, Live, Spin, SpinGuard},
+    locks::{EngineCell, Live, Spin},
     tree::Keyed,
     Engine,
 };
@@ -72,7 +72,7 @@ pub(crate) struct NodeState {
 }
 
 /// See the module.
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 pub(crate) struct Node {
     pub(crate) state: Spin<NodeState>,
     refs: AtomicU32,
@@ -595,11 +595,17 @@ impl Drop for Walking<'_> {
 /// The index from swap entries to nodes: a hash table of links inside the nodes, because reclaim, which fills it, cannot
 /// allocate.
 pub(crate) mod entries {
+    use kernel::alloc::{flags::GFP_KERNEL, KVVec};
+    use kernel::prelude::*;
+
     use super::*;
 
-    const BUCKETS: usize = 16384;
+    /// As many buckets as the memory has pages, divided by this.
+    const PAGES_A_BUCKET: usize = 64;
+    const FEWEST_BUCKETS: usize = 1024;
 
-    struct Table([*mut Node; BUCKETS]);
+    /// Heads of the buckets, a power of two of them; none while the module is not started.
+    struct Table(KVVec<*mut Node>);
 
     /// Nodes in the table. Written under its lock; who reads it without may miss a node that is just being remembered,
     /// whose folio is locked then, so that no swap-in of its entry can be on its way.
@@ -608,61 +614,90 @@ pub(crate) mod entries {
     // SAFETY: Plain pointers, reached under the lock only.
     unsafe impl Send for Table {}
 
-    static ENTRIES: Spin<Table> = Spin::new_static(Table([ptr::null_mut(); BUCKETS]));
+    static ENTRIES: Spin<Table> = Spin::new_static(Table(KVVec::new()));
 
-    /// To be called once, before any node exists.
-    pub(crate) fn init() {
-        // SAFETY: Nobody uses it yet.
-        unsafe {
+    impl Table {
+        fn bucket(&mut self, entry: u64) -> &mut *mut Node {
+            let hash = entry.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            let index = hash as usize & (self.0.len() - 1);
+            &mut self.0[index]
+        }
+
+        fn link(&mut self, node: Live<Node>, entry: u64) {
+            let head = self.bucket(entry);
+            // SAFETY: In no bucket now.
+            unsafe { *node.next_entry.get() = *head };
+            *head = node.as_ptr();
+            COUNT.store(COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+
+        fn unlink(&mut self, node: Live<Node>, entry: u64) {
+            let mut place: *mut *mut Node = self.bucket(entry);
+            // SAFETY: Nodes in the table exist: they are taken out before they are freed.
+            unsafe {
+                while !(*place).is_null() {
+                    if *place == node.as_ptr() {
+                        *place = *node.next_entry.get();
+                        COUNT.store(COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+                        return;
+                    }
+                    place = (**place).next_entry.get();
+                }
+            }
+        }
+    }
+
+    /// To be called once, before any node exists. `ENOMEM`. May sleep.
+    pub(crate) fn init() -> Result {
+        // SAFETY: Nobody uses it yet. The number of pages is read only.
+        let pages = unsafe {
             Spin::init(
                 (&raw const ENTRIES).cast_mut(),
                 b::swapksm_lock_class_SWAPKSM_LOCK_ENTRIES,
             );
-        }
+            b::swapksm_total_pages()
+        };
+        let buckets = (pages / PAGES_A_BUCKET).max(FEWEST_BUCKETS).next_power_of_two();
+        let table = KVVec::from_elem(ptr::null_mut(), buckets, GFP_KERNEL)?;
+        ENTRIES.lock().0 = table;
+        Ok(())
     }
 
-    fn bucket(entry: u64) -> usize {
-        (entry.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 50) as usize % BUCKETS
-    }
-
-    fn unlink(table: &mut SpinGuard<'_, Table>, node: Live<Node>, entry: u64) {
-        let mut place: *mut *mut Node = &mut table.0[bucket(entry)];
-        // SAFETY: Nodes in the table exist: they are taken out before they are freed.
-        unsafe {
-            while !(*place).is_null() {
-                if *place == node.as_ptr() {
-                    *place = *node.next_entry.get();
-                    COUNT.store(COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-                    return;
-                }
-                place = (**place).next_entry.get();
-            }
-        }
+    /// Frees the table. No node is left. May sleep.
+    pub(crate) fn fini() {
+        let table = core::mem::replace(&mut ENTRIES.lock().0, KVVec::new());
+        drop(table);
     }
 
     /// Remembers that the page of `node` goes to `entry`. The folio is locked, in the swap cache. Any context.
     pub(crate) fn remember(node: Live<Node>, entry: u64) {
         let mut state = node.state.lock();
-        if state.entry == entry {
+        let mut table = ENTRIES.lock();
+        if state.entry == entry && *table.bucket(entry) == node.as_ptr() {
             return;
         }
-        let mut table = ENTRIES.lock();
+        // Also with the same entry: another node may be before us that had it, freed it, and does not know.
         if state.entry != 0 {
-            unlink(&mut table, node, state.entry);
+            table.unlink(node, state.entry);
         }
         state.entry = entry;
-        let head = &mut table.0[bucket(entry)];
-        // SAFETY: In no bucket now.
-        unsafe { *node.next_entry.get() = *head };
-        *head = node.as_ptr();
-        COUNT.store(COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        table.link(node, entry);
     }
 
-    /// The node's entry is nothing of its any more. Any context.
+    /// The node's entry, whichever it is, is nothing of its any more. Any context.
     pub(crate) fn forget(node: Live<Node>) {
         let mut state = node.state.lock();
         if state.entry != 0 {
-            unlink(&mut ENTRIES.lock(), node, state.entry);
+            ENTRIES.lock().unlink(node, state.entry);
+            state.entry = 0;
+        }
+    }
+
+    /// The same, unless the node has gone to another one meanwhile. Any context.
+    pub(crate) fn forget_if(node: Live<Node>, entry: u64) {
+        let mut state = node.state.lock();
+        if state.entry == entry {
+            ENTRIES.lock().unlink(node, entry);
             state.entry = 0;
         }
     }
@@ -672,8 +707,8 @@ pub(crate) mod entries {
         if COUNT.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let table = ENTRIES.lock();
-        let mut at = table.0[bucket(entry)];
+        let mut table = ENTRIES.lock();
+        let mut at = *table.bucket(entry);
         // SAFETY: Nodes in the table exist. Their entry is changed only while they are not in it or under its lock.
         unsafe {
             while let Some(node) = Live::from_raw(at) {

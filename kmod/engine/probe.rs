@@ -199,8 +199,7 @@ fn each_live(space: Live<Space>, mut each: impl FnMut(Live<Chunk>, usize, u64)) 
 fn is_true(chunk: Live<Chunk>, slot: usize, pfn: u64) -> bool {
     let mut value = 0;
     // SAFETY: Nobody unmaps: see the module's comment.
-    let kind =
-        unsafe { b::swapksm_pte_read(chunk.space().mm(), chunk.address(slot), &mut value) };
+    let kind = unsafe { b::swapksm_pte_read(chunk.space().mm(), chunk.address(slot), &mut value) };
     if kind == b::swapksm_pte_kind_SWAPKSM_PTE_PAGE && value as u64 == pfn {
         return true;
     }

@@ -97,15 +97,47 @@ pub(super) fn suspect(chunk: Live<Chunk>, slot: usize) {
     }
 }
 
-/// Waits until nothing is pending. `EINTR` when a signal comes first. No lock held.
+/// Waits until what is pending now is done. `EINTR` when a signal comes first. No lock held.
 pub(super) fn sync() -> kernel::error::Result {
+    settle(|seen| DONE.wait_user(seen))
+}
+
+/// Does everything that is pending; nothing is being added. In the caller's own context. May sleep.
+pub(super) fn settle_all() {
     loop {
         let seen = DONE.read();
+        round();
         if STATS.pending.get() == 0 {
+            return;
+        }
+        // The reaper's thread has taken the rest.
+        HURRY.signal();
+        DONE.wait_jiffy(seen);
+    }
+}
+
+/// The same for a kernel thread of ours.
+pub(super) fn sync_thread() {
+    let _ = settle(|seen| {
+        DONE.wait(seen, 0);
+        if thread::should_stop() {
+            return Err(kernel::error::code::EINTR);
+        }
+        Ok(())
+    });
+}
+
+/// Not for an instant of silence, which a process can put off for as long as it likes: what is pending now has been
+/// looked at when the round that may be running and one more are over.
+fn settle(wait: impl Fn(i32) -> kernel::error::Result) -> kernel::error::Result {
+    let first = DONE.read();
+    loop {
+        let seen = DONE.read();
+        if STATS.pending.get() == 0 || seen.wrapping_sub(first) >= 2 {
             return Ok(());
         }
         HURRY.signal();
-        DONE.wait_user(seen)?;
+        wait(seen)?;
     }
 }
 
@@ -161,9 +193,14 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
     space.get();
     let user = MmUser::get(&space);
     {
-        let lock = user.as_ref().map(MmUser::read_lock);
+        let lock = match user.as_ref().map(MmUser::try_read_lock) {
+            // Who keeps his mmap lock shall not keep us: everybody waits for us.
+            Some(None) => Reading::Later,
+            Some(Some(lock)) => Reading::Possible(lock),
+            None => Reading::Gone,
+        };
         each(&suspects, |slot| {
-            judge(engine, chunk, slot, lock.as_ref());
+            judge(engine, chunk, slot, &lock);
             STATS.pending.dec();
         });
     }
@@ -179,7 +216,15 @@ fn each(slots: &Slots, mut then: impl FnMut(usize)) {
     }
 }
 
-fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: Option<&MmapRead<'_>>) {
+/// Can page tables be read?
+enum Reading<'a> {
+    Possible(MmapRead<'a>),
+    Later,
+    /// The mm has no users: there is nothing left to read.
+    Gone,
+}
+
+fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) {
     let (state, live) = {
         let mut chunk = chunk.state.lock();
         (chunk.state(slot), chunk.is_live(slot))
@@ -189,8 +234,8 @@ fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: Option<&Mma
         // Found again by the scanner in the meantime.
         State::Volatile | State::Unstable if live => {}
         State::Volatile | State::Unstable => forget(engine, chunk, slot),
-        State::Stable => match lock.map_or(Verdict::Gone, |lock| membership(chunk, slot, lock)) {
-            Verdict::Member => {}
+        State::Stable => match verdict(chunk, slot, lock) {
+            Verdict::Member | Verdict::InSwap(_) => {}
             Verdict::Gone => forget(engine, chunk, slot),
             Verdict::Later => {
                 RETRY.store(true, core::sync::atomic::Ordering::Relaxed);
@@ -202,8 +247,27 @@ fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: Option<&Mma
 
 enum Verdict {
     Member,
+    /// A member by this swap entry.
+    InSwap(u64),
     Gone,
     Later,
+}
+
+fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) -> Verdict {
+    let lock = match lock {
+        Reading::Possible(lock) => lock,
+        Reading::Later => return Verdict::Later,
+        Reading::Gone => return Verdict::Gone,
+    };
+    let verdict = membership(chunk, slot, lock);
+    let Verdict::InSwap(entry) = verdict else {
+        return verdict;
+    };
+    // A fault that the swap-in hook has warned of may be about to change the entry. It has the lock of the folio in the
+    // swap cache from before the warning until after the change.
+    // SAFETY: The engine and the mmap lock are held, both before a folio's.
+    unsafe { b::swapksm_swapin_settle(entry as usize) };
+    membership(chunk, slot, lock)
 }
 
 /// Does the page-table entry of a Stable item still name its node's page?
@@ -215,7 +279,12 @@ fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
     let node = sharer.node();
     // SAFETY: The mmap lock is held.
     let is_mapping = unsafe {
-        b::swapksm_is_mapping(lock.mm(), sharer.address(), sharer.anon_vma(), sharer.index())
+        b::swapksm_is_mapping(
+            lock.mm(),
+            sharer.address(),
+            sharer.anon_vma(),
+            sharer.index(),
+        )
     };
     if !is_mapping {
         return Verdict::Gone;
@@ -224,17 +293,14 @@ fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
     // SAFETY: The mmap lock is held, and it is the mapping we know.
     let kind = unsafe { b::swapksm_pte_read(lock.mm(), sharer.address(), &mut value) };
     let value = value as u64;
-    let member = match kind {
-        b::swapksm_pte_kind_SWAPKSM_PTE_PAGE => is_page_of(value, node),
-        b::swapksm_pte_kind_SWAPKSM_PTE_SWAP => node.state.lock().entry == value,
+    match kind {
+        b::swapksm_pte_kind_SWAPKSM_PTE_PAGE if is_page_of(value, node) => Verdict::Member,
+        b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if node.state.lock().entry == value => {
+            Verdict::InSwap(value)
+        }
         // It will be what it was or something else; only then it can be told.
-        b::swapksm_pte_kind_SWAPKSM_PTE_MIGRATION => return Verdict::Later,
-        _ => false,
-    };
-    if member {
-        Verdict::Member
-    } else {
-        Verdict::Gone
+        b::swapksm_pte_kind_SWAPKSM_PTE_MIGRATION => Verdict::Later,
+        _ => Verdict::Gone,
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     merge::{self, At},
     node::{Node, NO_PFN},
     reap,
-    space::{self, Look, MmUser, Space},
+    space::{self, Look, MmUser, Space, Watch},
     word::State,
     Engine,
 };
@@ -36,10 +36,16 @@ static OFFLINING: AtomicBool = AtomicBool::new(false);
 /// Pages looked at before the engine is given to others.
 const STEP: u32 = 32;
 const CHUNK_BYTES: usize = 1 << 21;
+/// How often a step is tried whose pages are being invalidated, or whose mmap lock somebody keeps, and the microseconds in
+/// between. The engine is not held meanwhile: one process cannot stop the others' merging.
+const TRIES: u32 = 10;
+const REST_US: u64 = 1000;
 
 /// How far the scanner is. Which space it is in is `space::cursor`'s, where in there the space's.
 pub(super) struct Cursor {
     pass: Pass,
+    /// How often the next step has been tried in vain.
+    tries: u32,
     /// When chains were last looked through.
     pruned_ns: u64,
 }
@@ -54,6 +60,7 @@ impl Cursor {
     pub(super) const fn new() -> Self {
         Self {
             pass: Pass::None,
+            tries: 0,
             pruned_ns: 0,
         }
     }
@@ -87,6 +94,7 @@ fn should_run() -> bool {
 pub(crate) fn main() {
     let mut advisor = AdvisorState::new();
     while !thread::should_stop() {
+        thread::try_to_freeze();
         let seen = CHANGED.read();
         if !should_run() {
             CHANGED.wait(seen, 0);
@@ -107,37 +115,53 @@ fn batch(mut pages: u32, advisor: &mut AdvisorState) {
         if !should_run() {
             return;
         }
-        match step(&mut engine, pages.min(STEP), advisor) {
-            Step::Scanned(count) => pages = pages.saturating_sub(count),
-            Step::PassEnded => return,
-        }
+        let step = step(&mut engine, pages.min(STEP), advisor);
         drop(engine);
+        match step {
+            Step::Scanned(count) => pages = pages.saturating_sub(count),
+            Step::Again => CHANGED.wait(CHANGED.read(), REST_US),
+            Step::PassEnded => {
+                // Who waits for the pass to be counted wants to see all that happened before.
+                reap::sync_thread();
+                end_pass(&mut hold(), advisor);
+                return;
+            }
+        }
         thread::cond_resched();
     }
 }
 
 enum Step {
     Scanned(u32),
+    /// Something is in the way for a moment.
+    Again,
     PassEnded,
 }
 
 fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
-    // A pass may have been left without spaces by those that died; the next one begins at once then.
-    let Some(space) = space::cursor().or_else(|| {
-        end_pass(engine, advisor);
+    if engine.cursor.pass == Pass::None {
         begin_pass(engine, advisor);
-        space::cursor()
-    }) else {
-        engine.cursor.pass = Pass::None;
+    }
+    // None: the last spaces died, or there were none.
+    let Some(space) = space::cursor() else {
         return Step::PassEnded;
     };
-    let scanned = scan_space(engine, space, max);
+    let progress = scan_space(engine, space, max);
     space.put();
-    if space::cursor_at_end() {
-        end_pass(engine, advisor);
-        return Step::PassEnded;
+    match progress {
+        Progress::Again if engine.cursor.tries < TRIES => {
+            engine.cursor.tries += 1;
+            return Step::Again;
+        }
+        Progress::Again => leave(engine, space),
+        Progress::Scanned(_) => {}
     }
-    Step::Scanned(scanned)
+    engine.cursor.tries = 0;
+    match progress {
+        _ if space::cursor_at_end() => Step::PassEnded,
+        Progress::Scanned(count) => Step::Scanned(count),
+        Progress::Again => Step::Scanned(0),
+    }
 }
 
 fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
@@ -203,6 +227,12 @@ fn chains_are_due(cursor: &mut Cursor) -> bool {
     due
 }
 
+/// The next step begins a new pass; the one that was running does not count.
+pub(super) fn start_over(engine: &mut Engine) {
+    engine.cursor.pass = Pass::None;
+    space::cursor_clear();
+}
+
 /// Ends the scan of a space in this pass.
 fn leave(engine: &mut Engine, space: Live<Space>) {
     space.scan_at.set(engine, 0);
@@ -210,27 +240,51 @@ fn leave(engine: &mut Engine, space: Live<Space>) {
     space::cursor_advance(space);
 }
 
-/// Takes the next pages of a space, at most `max`. Returns how many were looked at.
-fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
+enum Progress {
+    /// So many pages were looked at.
+    Scanned(u32),
+    /// None, and it may be otherwise in a moment.
+    Again,
+}
+
+/// Takes the next pages of a space, at most `max`.
+fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> Progress {
     let Some(user) = MmUser::get(&space) else {
         space.kill();
         leave(engine, space);
-        return 0;
+        return Progress::Scanned(0);
     };
-    if !space.watch() {
-        leave(engine, space);
-        return 0;
+    match space.watch() {
+        Watch::Yes => {}
+        Watch::Later => return Progress::Again,
+        Watch::No => {
+            leave(engine, space);
+            return Progress::Scanned(0);
+        }
     }
+    let Some(mut found) = engine.found.take() else {
+        leave(engine, space);
+        return Progress::Scanned(0);
+    };
+    let progress = scan_found(engine, space, &user, &mut found, max);
+    engine.found = Some(found);
+    progress
+}
+
+fn scan_found(
+    engine: &mut Engine,
+    space: Live<Space>,
+    user: &MmUser,
+    found: &mut Found,
+    max: u32,
+) -> Progress {
     let address = space.scan_at.get(engine);
     let mut any = space.seen_mergeable.get(engine);
     let look = space.look();
-    let found = engine.found.take();
-    let Some(mut found) = found else {
-        leave(engine, space);
-        return 0;
-    };
     let has_pages = {
-        let lock = user.read_lock();
+        let Some(lock) = user.try_read_lock() else {
+            return Progress::Again;
+        };
         let has_pages = found.collect(&lock, address, max, &mut any);
         if !has_pages && !any {
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
@@ -242,19 +296,26 @@ fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> u32 {
         has_pages
     };
     space.seen_mergeable.set(engine, any);
-    let mut scanned = 0;
-    if has_pages {
-        if let Some(last_passed) = found.index().checked_sub(1) {
-            unmerged(engine, space, address, last_passed);
-        }
-        scanned = scan_chunk(engine, space, &user, &found, look);
-        space.scan_at.set(engine, found.end());
-    } else {
+    if !has_pages {
         unmerged(engine, space, address, usize::MAX >> 21);
         leave(engine, space);
+        return Progress::Scanned(0);
     }
-    engine.found = Some(found);
-    scanned
+    if let Some(last_passed) = found.index().checked_sub(1) {
+        unmerged(engine, space, address, last_passed);
+    }
+    match scan_chunk(engine, space, user, found, look) {
+        Some((scanned, next)) => {
+            space.scan_at.set(engine, found.address(next));
+            Progress::Scanned(scanned)
+        }
+        None if engine.cursor.tries < TRIES => Progress::Again,
+        // These pages are given up for this pass.
+        None => {
+            space.scan_at.set(engine, found.address(found.to()));
+            Progress::Scanned(0)
+        }
+    }
 }
 
 /// Ends the items of chunks that were passed over from `address` on, as nothing in them is mergeable. Sharers stay: their
@@ -271,6 +332,7 @@ fn unmerged(engine: &mut Engine, space: Live<Space>, address: usize, last: usize
         let stale = chunk.state.lock().by_page(from);
         drop_stale(engine, chunk, &stale);
         chunk.try_free(engine);
+        thread::cond_resched();
         index += 1;
     }
 }
@@ -294,29 +356,31 @@ fn drop_stale(engine: &mut Engine, chunk: Live<Chunk>, stale: &Slots) {
     }
 }
 
+/// Looks at what was found in a chunk. Returns the number of pages and the slot to go on from; `None`: an invalidation came
+/// in between, so that it must be read again.
 fn scan_chunk(
     engine: &mut Engine,
     space: Live<Space>,
     user: &MmUser,
     found: &Found,
     look: Look,
-) -> u32 {
+) -> Option<(u32, usize)> {
+    // Out of memory: these pages are given up for this pass.
+    let given_up = Some((found.count(), found.to()));
     let mut index = found.index();
     let (chunk, fresh) = match space.find(engine, &mut index, found.index()) {
         Some(chunk) => (chunk, false),
-        None => match Chunk::new(space, found.index()) {
-            Some(chunk) => {
-                if !space.insert(chunk) {
-                    chunk.try_free(engine);
-                    return found.count();
-                }
-                (chunk, true)
+        None => {
+            let Some(chunk) = Chunk::new(space, found.index()) else {
+                return given_up;
+            };
+            if !space.insert(chunk) {
+                chunk.try_free(engine);
+                return given_up;
             }
-            // Out of memory: these pages are given up for this pass.
-            None => return found.count(),
-        },
+            (chunk, true)
+        }
     };
-    let mut scanned = 0;
     let mut stale = Slots::default();
     let installed = chunk.install(
         engine,
@@ -327,23 +391,60 @@ fn scan_chunk(
         &|slot| found.pfn(slot),
         &mut stale,
     );
-    if installed {
-        drop_stale(engine, chunk, &stale);
-        for slot in found.from()..found.to() {
-            if found.pfn(slot).is_some() && visit(engine, At { chunk, slot, user }) {
-                scanned += 1;
+    if !installed {
+        // It stays, empty if it is new: the next time it will have been told of the invalidations since.
+        if engine.cursor.tries >= TRIES {
+            chunk.try_free(engine);
+        }
+        return None;
+    }
+    drop_stale(engine, chunk, &stale);
+    let settled = if merge::moves_between_realms() {
+        Slots::default()
+    } else {
+        chunk.state.lock().settled()
+    };
+    let mut scanned = 0;
+    let mut next = found.to();
+    let mut is_first = true;
+    for slot in found.from()..found.to() {
+        if found.pfn(slot).is_none() {
+            continue;
+        }
+        if settled.has(slot) {
+            scanned += 1;
+            continue;
+        }
+        match visit(engine, At { chunk, slot, user }) {
+            Visit::Done => scanned += 1,
+            Visit::Skipped => {}
+            // Splitting a large folio, for one, moves all its pages away for a moment. The first is passed over, so that
+            // it goes on in any case.
+            Visit::Lost if is_first => scanned += 1,
+            Visit::Lost => {
+                next = slot;
+                break;
             }
         }
+        is_first = false;
     }
     chunk.try_free(engine);
     STATS.pages_scanned.add(i64::from(scanned));
-    scanned
+    Some((scanned, next))
 }
 
-/// Looks at one item. False: smart scan left it out, and it counts as not looked at.
-fn visit(engine: &mut Engine, at: At<'_>) -> bool {
+enum Visit {
+    Done,
+    /// Smart scan left it out; it does not count as looked at.
+    Skipped,
+    /// The item has lost its pointer since it was installed.
+    Lost,
+}
+
+/// Looks at one item.
+fn visit(engine: &mut Engine, at: At<'_>) -> Visit {
     let Some(page) = merge::page_of(at.chunk, at.slot) else {
-        return true;
+        return Visit::Lost;
     };
     let is_merged = page.is_ksm();
     let state = at.chunk.state.lock().state(at.slot);
@@ -354,14 +455,14 @@ fn visit(engine: &mut Engine, at: At<'_>) -> bool {
     {
         STATS.pages_skipped.inc();
         reap::unhang(engine, at.chunk, at.slot);
-        return false;
+        return Visit::Skipped;
     }
     if is_merged {
         merge::visit_merged(engine, at, &page);
     } else {
         merge::visit_private(engine, at, page);
     }
-    true
+    Visit::Done
 }
 
 /// What a reading of one chunk's page table found.
@@ -399,8 +500,8 @@ impl Found {
         self.0.to as usize
     }
 
-    fn end(&self) -> usize {
-        self.0.base + self.to() * 4096
+    fn address(&self, slot: usize) -> usize {
+        self.0.base + slot * 4096
     }
 
     fn count(&self) -> u32 {
@@ -421,6 +522,8 @@ pub(super) fn forget_frames(engine: &mut Engine, start: u64, pages: u64) {
         if state.pfn != NO_PFN && (start..start + pages).contains(&state.pfn) {
             state.pfn = NO_PFN;
         }
+        drop(state);
+        thread::cond_resched();
     });
 }
 

@@ -17,6 +17,8 @@ use core::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use kernel::prelude::*;
+
 use super::{
     chunk::Chunk,
     locks::{EngineCell, Live, Rcu, Spin},
@@ -292,6 +294,11 @@ pub(crate) fn cursor_start() {
     spaces.cursor = spaces.first;
 }
 
+/// Takes the scan cursor off all spaces: the next step begins a pass.
+pub(crate) fn cursor_clear() {
+    SPACES.lock().cursor = ptr::null_mut();
+}
+
 /// Moves the scan cursor off `space`, if it is still there.
 pub(crate) fn cursor_advance(space: Live<Space>) {
     let mut spaces = SPACES.lock();
@@ -343,19 +350,20 @@ impl Space {
         self.refs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subscribes to invalidations, the first time. False: the mm cannot be watched now. Called by the scanner with a
-    /// user of the mm. May sleep.
-    pub(crate) fn watch(self: Live<Self>) -> bool {
-        match self.state.lock().life {
+    /// Subscribes to invalidations, the first time. Called by the scanner with a user of the mm. May sleep.
+    pub(crate) fn watch(self: Live<Self>) -> Watch {
+        let life = self.state.lock().life;
+        match life {
             Life::Fresh => {}
-            Life::Watched => return true,
-            Life::Dead => return false,
+            Life::Watched => return Watch::Yes,
+            Life::Dead => return Watch::No,
         }
         self.get();
         // SAFETY: The caller holds a user of the mm.
-        if unsafe { b::swapksm_space_subscribe(self.c()) } != 0 {
+        let err = unsafe { b::swapksm_space_subscribe(self.c()) };
+        if err != 0 {
             self.put();
-            return false;
+            return if err == EAGAIN.to_errno() { Watch::Later } else { Watch::No };
         }
         let mut state = self.state.lock();
         if state.life == Life::Dead {
@@ -363,10 +371,16 @@ impl Space {
             drop(state);
             // SAFETY: Subscribed above and not yet ended.
             unsafe { b::swapksm_space_unsubscribe(self.c()) };
-            return false;
+            return Watch::No;
         }
         state.life = Life::Watched;
-        true
+        Watch::Yes
+    }
+
+    /// Has the mm's last user gone?
+    pub(crate) fn is_abandoned(&self) -> bool {
+        // SAFETY: The space keeps the struct.
+        unsafe { b::swapksm_mm_dying(self.mm()) }
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -385,7 +399,7 @@ impl Space {
             return;
         }
         SPACES.lock().unindex(self);
-        self.clear(0, usize::MAX, u64::MAX, false);
+        self.clear(0, usize::MAX, u64::MAX, true);
         STATS.pending.inc();
         reap::bury(self);
         if before == Life::Watched {
@@ -546,6 +560,16 @@ impl Space {
     }
 }
 
+/// Is a space being told of invalidations?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Yes,
+    /// Out of memory, or dead.
+    No,
+    /// Somebody has the mmap lock.
+    Later,
+}
+
 /// A user of an mm: while held, its mappings exist.
 pub(crate) struct MmUser(*mut b::mm_struct);
 
@@ -561,7 +585,13 @@ impl MmUser {
         self.0
     }
 
-    /// Takes the mmap lock for reading. May sleep.
+    /// Takes the mmap lock for reading if that can be had at once.
+    pub(crate) fn try_read_lock(&self) -> Option<MmapRead<'_>> {
+        // SAFETY: We hold a user.
+        unsafe { b::swapksm_mm_read_trylock(self.0) }.then(|| MmapRead(self))
+    }
+
+    /// Takes the mmap lock for reading. May sleep, for as long as somebody else likes.
     pub(crate) fn read_lock(&self) -> MmapRead<'_> {
         // SAFETY: We hold a user.
         unsafe { b::swapksm_mm_read_lock(self.0) };

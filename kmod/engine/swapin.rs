@@ -10,11 +10,11 @@
 //! still find its page-table entry changed; the folio is then an unmapped page of the node, which the keyhole knows.
 
 use core::sync::atomic::Ordering::Relaxed;
-use xxhash_rust::xxh64::xxh64;
 
 use super::{
+    hash::Realm,
     locks::{Live, Rcu},
-    node::{entries, Node, Sharer, NO_PFN},
+    node::{entries, Node, NodeState, Sharer, Sharers, NO_PFN},
     reap, scan, space,
 };
 use crate::{
@@ -37,6 +37,14 @@ pub(crate) enum Answer {
     Poisoned,
 }
 
+/// Where the fault is.
+#[derive(Clone, Copy)]
+struct Fault {
+    vma: *mut b::vm_area_struct,
+    mm: *mut b::mm_struct,
+    address: usize,
+}
+
 /// # Safety
 ///
 /// As the module says.
@@ -45,8 +53,10 @@ pub(crate) unsafe fn decide(
     vma: *mut b::vm_area_struct,
     address: usize,
 ) -> Answer {
+    // SAFETY: The VMA stays.
+    let mm = unsafe { b::swapksm_vma_mm(vma) };
     // SAFETY: As the module says.
-    let answer = unsafe { choose(folio, vma, address) };
+    let answer = unsafe { choose(folio, Fault { vma, mm, address }) };
     // do_swap_page() has asked before us, unuse_pte() has not; and what was not read cannot be copied.
     // SAFETY: Locked.
     unsafe {
@@ -61,52 +71,81 @@ pub(crate) unsafe fn decide(
 /// # Safety
 ///
 /// As the module says.
-unsafe fn choose(
-    folio: *mut b::folio,
-    vma: *mut b::vm_area_struct,
-    address: usize,
-) -> Answer {
+unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
     // SAFETY: The folio is locked, the VMA stays.
-    match unsafe { b::swapksm_swapin_kind(folio, vma, address) } {
+    let kind = unsafe { b::swapksm_swapin_kind(folio, fault.vma, fault.address) };
+    let (answer, pages) = match kind {
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE => {
             // Never a copy: the fault would drop the counts of all its entries for one (PROTOCOLS S4). Its neighbours
             // are mapped without another word to us, so all sharers in its range are looked at again.
             // SAFETY: Locked.
-            let pages = unsafe { b::swapksm_folio_pages(folio) } as usize;
-            // SAFETY: The VMA stays.
-            if suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, pages) {
-                STATS.swapin_miss_large.inc();
-            }
-            Answer::Folio
+            (Answer::Folio, unsafe { b::swapksm_folio_pages(folio) })
         }
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
-            // SAFETY: Locked.
-            let has_node = unsafe { !b::swapksm_folio_node(folio).is_null() };
-            if has_node
-                // SAFETY: The VMA stays.
-                && unsafe { b::swapksm_vma_is_mergeable(vma) }
-                && CONFIG.run.load(Relaxed) != RUN_UNMERGE
-            {
-                Answer::Folio
-            } else {
-                // SAFETY: The VMA stays.
-                suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
-                Answer::Copy
+            // SAFETY: As ours.
+            if unsafe { is_ours(folio, fault) } {
+                STATS.swapin_shared.inc();
+                return Answer::Folio;
             }
+            (Answer::Copy, 1)
         }
-        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LINEAR => {
-            // SAFETY: The VMA stays.
-            suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
-            Answer::Folio
-        }
-        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_FOREIGN => {
-            // SAFETY: The VMA stays.
-            suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
-            Answer::Copy
-        }
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LINEAR => (Answer::Folio, 1),
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_FOREIGN => (Answer::Copy, 1),
         // SAFETY: As ours.
-        _ => unsafe { new(folio, vma, address) },
+        _ => match unsafe { new(folio, fault) } {
+            Outcome::Shared => {
+                STATS.swapin_shared.inc();
+                return Answer::Folio;
+            }
+            // The folio itself would become this mm's private page and end the sharing of all others.
+            Outcome::Unknown => {
+                STATS.swapin_miss_unknown.inc();
+                (Answer::Copy, 1)
+            }
+            Outcome::Other => (Answer::Folio, 1),
+        },
+    };
+    // The mapping will have something else than its node's page.
+    if suspect_range(fault, pages as usize) && pages > 1 {
+        STATS.swapin_miss_large.inc();
     }
+    answer
+}
+
+/// A merged folio in the swap cache: may this mapping have it? Conditions 3 and 5 of [`revive`], and a node to be in.
+///
+/// # Safety
+///
+/// As the module says; `folio` is merged.
+unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
+    // SAFETY: The folio is locked.
+    let Some(node) = (unsafe { Node::of_folio(folio) }) else {
+        return false;
+    };
+    // SAFETY: The VMA stays.
+    if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) }
+        || CONFIG.run.load(Relaxed) == RUN_UNMERGE
+    {
+        return false;
+    }
+    // SAFETY: The folio, which is the node's, is locked.
+    let ours = is_sharer(fault, node)
+        || unsafe { Sharers::under_folio_lock(node) }
+            .take(FORK_TRIES)
+            .any(|sharer| is_fork_of(fault, sharer));
+    if !ours {
+        STATS.swapin_miss_unknown.inc();
+    }
+    ours
+}
+
+enum Outcome {
+    /// The folio is the node's page now.
+    Shared,
+    /// It is the node's page, but this mapping is no sharer of the node, nor a fork of one.
+    Unknown,
+    /// It is none of any node, or may not be now.
+    Other,
 }
 
 /// A folio that nobody has mapped yet.
@@ -114,7 +153,7 @@ unsafe fn choose(
 /// # Safety
 ///
 /// As the module says.
-unsafe fn new(folio: *mut b::folio, vma: *mut b::vm_area_struct, address: usize) -> Answer {
+unsafe fn new(folio: *mut b::folio, fault: Fault) -> Outcome {
     // SAFETY: Locked.
     let (entry, usable) = unsafe {
         (
@@ -125,51 +164,15 @@ unsafe fn new(folio: *mut b::folio, vma: *mut b::vm_area_struct, address: usize)
         )
     };
     if !usable {
-        return Answer::Folio;
+        return Outcome::Other;
     }
     let Some(node) = entries::find(entry) else {
-        return Answer::Folio;
+        return Outcome::Other;
     };
     // SAFETY: As ours.
-    let outcome = unsafe { revive(node, folio, vma, address, entry) };
-    let answer = match outcome {
-        Outcome::Shared => {
-            STATS.swapin_shared.inc();
-            Answer::Folio
-        }
-        Outcome::Reused(counter) => {
-            // The entry is somebody else's by now.
-            counter.inc();
-            entries::forget(node);
-            Answer::Folio
-        }
-        Outcome::Unknown => {
-            // The folio itself would become this mm's private page and end the sharing of all others.
-            STATS.swapin_miss_unknown.inc();
-            Answer::Copy
-        }
-        Outcome::Stale => {
-            STATS.swapin_miss_stale.inc();
-            Answer::Folio
-        }
-    };
-    if !matches!(outcome, Outcome::Shared) {
-        // SAFETY: The VMA stays.
-        suspect_range(unsafe { b::swapksm_vma_mm(vma) }, address, 1);
-    }
+    let outcome = unsafe { revive(node, folio, fault, entry) };
     node.put();
-    answer
-}
-
-enum Outcome {
-    /// The folio is the node's page now.
-    Shared,
-    /// The entry was freed and given to another page.
-    Reused(&'static crate::stats::Counter),
-    /// This mapping is no sharer of the node, nor a fork of one.
-    Unknown,
-    /// The node has another page, or none may be given to it now.
-    Stale,
+    outcome
 }
 
 /// Makes `folio` the page of `node` again. All of these must hold; with one left out:
@@ -177,74 +180,80 @@ enum Outcome {
 /// 1. The entry in the page table, read under its lock, is the folio's, so that the fault is about this folio.
 /// 2. That entry is not exclusive. A merged page's never is. An exclusive one says that the entry was freed and reused
 ///    for a private page; swapoff would map the folio writable, and its owner would write into everybody's page.
-/// 3. The mapping is a sharer of the node, or a fork of one: same address, and its VMA is found through the sharer's
-///    anon_vma. A stranger's would be a mapping that no reverse walk finds.
+/// 3. The mapping is a sharer of the node, or a fork of one: same address, and a walk that begins at the sharer's anon_vma
+///    and index comes to its VMA. A stranger's would be a mapping that no reverse walk finds, so that the page could not
+///    be reclaimed or moved again.
 /// 4. The node has no other page in memory: two folios would claim one node, and the first would lose its mappings.
 /// 5. The VMA is mergeable still: who called MADV_UNMERGEABLE while the page was out wants a page of its own.
-/// 6. The content's hash is the node's. After 1 to 5 this only fails if the entry was reused.
+/// 6. The content's hash is the node's. After 1, 2 and 4 this only fails if the entry was reused.
+///
+/// 3 and 5 are asked last. Until then the folio may be a stranger's, whose entry was the node's once, and must not be
+/// copied: he shares it with his forks.
 ///
 /// # Safety
 ///
 /// As the module says.
-unsafe fn revive(
-    node: Live<Node>,
-    folio: *mut b::folio,
-    vma: *mut b::vm_area_struct,
-    address: usize,
-    entry: u64,
-) -> Outcome {
-    // SAFETY: The VMA stays.
-    let mm = unsafe { b::swapksm_vma_mm(vma) };
+unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u64) -> Outcome {
     let mut value = 0;
-    // SAFETY: The mmap lock or the VMA's is held.
-    let kind = unsafe { b::swapksm_pte_read(mm, address, &mut value) };
+    // SAFETY: The mmap lock or the VMA's is held, and there is an anonymous mapping.
+    let kind = unsafe { b::swapksm_pte_read(fault.mm, fault.address, &mut value) };
     match kind {
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if value as u64 == entry => {}
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP_EXCLUSIVE => {
-            return Outcome::Reused(&STATS.swapin_miss_exclusive)
+            STATS.swapin_miss_exclusive.inc();
+            entries::forget_if(node, entry);
+            return Outcome::Other;
         }
         // The fault will find out itself.
-        _ => return Outcome::Stale,
+        _ => {
+            STATS.swapin_miss_stale.inc();
+            return Outcome::Other;
+        }
     }
-    // SAFETY: The VMA stays.
-    if !unsafe { b::swapksm_vma_is_mergeable(vma) } {
-        return Outcome::Unknown;
+    match waits_for(&node.state.lock(), node, entry) {
+        Waits::Yes => {}
+        Waits::No => {
+            STATS.swapin_miss_stale.inc();
+            return Outcome::Other;
+        }
+        Waits::HasPage => {
+            // That page, which is not in the swap cache at this entry, has let the entry go.
+            STATS.swapin_miss_stale.inc();
+            entries::forget_if(node, entry);
+            return Outcome::Other;
+        }
     }
-    // The key's hash does not change while the node has no page (`merge::resettle` needs one).
+    // The key does not change while the node has no page (`merge::resettle` needs one).
     // SAFETY: Read as plain data; see above.
     let key = unsafe { *node.key.as_ptr() };
-    // SAFETY: The folio is locked, uptodate and mapped by nobody: its content stands still.
-    let hash = unsafe { content_hash(folio, key) };
-    if hash != key.hash {
-        return Outcome::Reused(&STATS.swapin_miss_hash);
+    // SAFETY: The kernel maps all memory; the folio is locked, uptodate and mapped by nobody: its content stands still.
+    let content = unsafe { &*b::swapksm_folio_address(folio).cast::<[u8; 4096]>() };
+    if (Realm { group: key.group, nid: key.nid }).hash_of(content) != key.hash {
+        STATS.swapin_miss_hash.inc();
+        entries::forget_if(node, entry);
+        return Outcome::Other;
+    }
+    // SAFETY: The VMA stays.
+    if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) } {
+        return Outcome::Unknown;
     }
     // Read now, as a chunk's lock is not taken under a node's. An item that leaves the node before we have the node's
     // lock does so because its page-table entry was changed, which the fault will see (the entry cannot come back while
     // the folio is in the swap cache), or because everything is being unmerged, which we see below.
-    let is_registered = sharer_node(mm, address) == Some(node.as_ptr());
+    let is_registered = is_sharer(fault, node);
 
     let mut state = node.state.lock();
-    if !scan::is_active()
-        || CONFIG.run.load(Relaxed) == RUN_UNMERGE
-        || state.entry != entry
-        || state.count() == 0
-    {
-        return Outcome::Stale;
+    if !matches!(waits_for(&state, node, entry), Waits::Yes) {
+        STATS.swapin_miss_stale.inc();
+        return Outcome::Other;
     }
-    if state.pfn != NO_PFN {
-        // SAFETY: Frames of nodes are those of existing memory.
-        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as usize)) };
-        if owner == node.as_ptr().cast() {
-            return Outcome::Stale;
-        }
-    }
-    let is_fork = |sharer: Live<Sharer>| {
-        sharer.address() == address
-            // SAFETY: The VMA's or the mmap lock is held.
-            && unsafe { b::swapksm_anon_vma_covers(sharer.anon_vma(), vma) }
-    };
     // Of nodes with very many sharers only some are looked at: the node's lock is held, and others spin for it.
-    if !(is_registered || state.sharers().take(FORK_TRIES).any(is_fork)) {
+    if !is_registered
+        && !state
+            .sharers()
+            .take(FORK_TRIES)
+            .any(|sharer| is_fork_of(fault, sharer))
+    {
         return Outcome::Unknown;
     }
     // SAFETY: The folio is locked.
@@ -255,50 +264,82 @@ unsafe fn revive(
     Outcome::Shared
 }
 
-/// # Safety
-///
-/// Nobody writes to the folio, and the caller keeps it.
-unsafe fn content_hash(folio: *mut b::folio, key: super::node::Key) -> u64 {
-    // SAFETY: The kernel maps all memory, and the caller sees to the rest.
-    unsafe {
-        let content = b::swapksm_folio_address(folio).cast::<[u8; 4096]>();
-        xxh64(&*content, u64::from(key.group) << 32 | u64::from(key.nid))
-    }
+/// Does a node wait for its page to come back from an entry?
+enum Waits {
+    Yes,
+    /// It has gone elsewhere, or no folio may become a node's page at all now.
+    No,
+    /// Its page is in memory.
+    HasPage,
 }
 
-/// The node whose sharer the item at `address` is, as an address.
-fn sharer_node(mm: *mut b::mm_struct, address: usize) -> Option<*mut Node> {
-    let space = space::lookup(mm)?;
-    let node = {
+fn waits_for(state: &NodeState, node: Live<Node>, entry: u64) -> Waits {
+    if !scan::is_active()
+        || CONFIG.run.load(Relaxed) == RUN_UNMERGE
+        || state.entry != entry
+        || state.count() == 0
+    {
+        return Waits::No;
+    }
+    if state.pfn != NO_PFN {
+        // SAFETY: Frames of nodes are those of existing memory.
+        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as usize)) };
+        if owner == node.as_ptr().cast() {
+            return Waits::HasPage;
+        }
+    }
+    Waits::Yes
+}
+
+/// Is the item at the fault's address a sharer of `node`, and known by the mapping that is there now?
+fn is_sharer(fault: Fault, node: Live<Node>) -> bool {
+    let Some(space) = space::lookup(fault.mm) else {
+        return false;
+    };
+    let is = {
         let rcu = Rcu::lock();
-        space.find_rcu(&rcu, address >> 21).and_then(|chunk| {
-            let mut state = chunk.state.lock();
-            state
-                .sharer((address >> 12) & 511)
-                .map(|sharer| sharer.node().as_ptr())
-        })
+        space
+            .find_rcu(&rcu, fault.address >> 21)
+            .is_some_and(|chunk| {
+                let mut state = chunk.state.lock();
+                state
+                    .sharer((fault.address >> 12) & 511)
+                    .is_some_and(|sharer| sharer.node() == node && leads_to(sharer, fault))
+            })
     };
     space.put();
-    node
+    is
 }
 
-/// Has the reaper look at the sharers at `address`, and with a large folio at all that can lie in it. True: there were
-/// any.
-fn suspect_range(mm: *mut b::mm_struct, address: usize, pages: usize) -> bool {
+/// Is the fault's mapping one that was forked off a sharer's?
+fn is_fork_of(fault: Fault, sharer: Live<Sharer>) -> bool {
+    sharer.address() == fault.address && leads_to(sharer, fault)
+}
+
+/// Does a reverse walk that begins at the sharer come to the fault's mapping?
+fn leads_to(sharer: Live<Sharer>, fault: Fault) -> bool {
+    // SAFETY: The VMA's or the mmap lock is held; the anon_vma is compared only.
+    unsafe {
+        b::swapksm_anon_vma_finds(sharer.anon_vma(), sharer.index(), fault.vma, fault.address)
+    }
+}
+
+/// Has the reaper look at the sharers at the fault's address, and with a large folio at all that can lie in it. True:
+/// there were any.
+fn suspect_range(fault: Fault, pages: usize) -> bool {
     // Most processes have nothing to do with us.
-    // SAFETY: The caller keeps the mm.
-    if !unsafe { b::swapksm_mm_is_mergeable(mm) } {
+    // SAFETY: The VMA keeps the mm.
+    if !unsafe { b::swapksm_mm_is_mergeable(fault.mm) } {
         return false;
     }
-    let Some(space) = space::lookup(mm) else {
+    let Some(space) = space::lookup(fault.mm) else {
         return false;
     };
-    let bytes = pages * 4096;
-    let (start, end) = if pages == 1 {
-        (address, address + 4096)
-    } else {
-        (address.saturating_sub(bytes) & !4095, address + bytes)
-    };
+    let reach = (pages - 1) * 4096;
+    let (start, end) = (
+        fault.address.saturating_sub(reach) & !4095,
+        fault.address + reach + 4096,
+    );
     let mut any = false;
     for page in (start..end).step_by(4096) {
         let rcu = Rcu::lock();

@@ -46,11 +46,12 @@ pub(crate) fn create() -> Result {
     sys::register().inspect_err(|_| SERVING.store(false, Ordering::Release))
 }
 
-/// Removes /dev/ksm, which must exist. Files still open answer every request with `ENODEV` from here on, and unmerge
+/// Removes /dev/ksm if it could be made. Files still open answer every request with `ENODEV` from here on, and unmerge
 /// when they are closed, as before. May sleep.
 pub(crate) fn remove() {
-    SERVING.store(false, Ordering::Release);
-    sys::deregister();
+    if SERVING.swap(false, Ordering::AcqRel) {
+        sys::deregister();
+    }
 }
 
 fn serving() -> Result {

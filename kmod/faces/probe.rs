@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use super::text::Text;
 use crate::engine;
 
-/// Whose page was asked for; 0 as long as nobody asked.
+/// Whose page was asked for; 0, which is nobody's, at first.
 static PID: AtomicI32 = AtomicI32::new(0);
 static ADDRESS: AtomicUsize = AtomicUsize::new(0);
 
@@ -23,11 +23,10 @@ pub(super) fn store(text: &CStr) -> Result {
     Ok(())
 }
 
-/// Answers as of now, or only tells what exit hooks have found if nothing was asked. `ESRCH` if the process is gone.
+/// Answers as of now. If nothing was asked, or the process is gone, only tells what exit hooks have found.
 pub(super) fn show(out: &mut Text<'_>) -> Result {
-    let pid = PID.load(Relaxed);
-    if pid != 0 {
-        write!(out, "{} ", engine::probe(pid, ADDRESS.load(Relaxed))?)?;
+    if let Ok(probe) = engine::probe(PID.load(Relaxed), ADDRESS.load(Relaxed)) {
+        write!(out, "{probe} ")?;
     }
     Ok(writeln!(out, "{}", engine::EXITS)?)
 }

@@ -36,6 +36,11 @@ impl Folio {
         unsafe { b::swapksm_pfn_page(b::swapksm_folio_pfn(self.0)) }
     }
 
+    pub(crate) fn is_poisoned(&self) -> bool {
+        // SAFETY: By the invariants.
+        unsafe { b::swapksm_folio_is_poisoned(self.0) }
+    }
+
     /// How many page-table entries map it.
     pub(crate) fn mapcount(&self) -> u32 {
         // SAFETY: By the invariants.

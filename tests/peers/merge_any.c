@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * merge_any COMMAND [ARG]...: runs a command all of whose memory, and that of whatever it starts, is mergeable.
- * So a suite that knows nothing of samepage merging becomes one for it.
+ * So a test that knows nothing of samepage merging becomes one for it.
  */
 #include <err.h>
 #include <sys/prctl.h>

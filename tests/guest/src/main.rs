@@ -16,6 +16,8 @@ mod ksm;
 mod ktap;
 mod pagemap;
 mod pipe;
+mod pipe_pages;
+mod probe;
 mod procfs;
 mod region;
 mod runner;

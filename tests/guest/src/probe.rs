@@ -109,7 +109,10 @@ pub fn exits() -> Outcome<Exits> {
 
 /// What stands after `key=` in `line`.
 fn word<'a>(line: &'a str, key: &str) -> Outcome<&'a str> {
-    let words = || line.split_whitespace().filter_map(|word| word.split_once('='));
+    let words = || {
+        line.split_whitespace()
+            .filter_map(|word| word.split_once('='))
+    };
     match words().find(|(name, _)| *name == key) {
         Some((_, value)) => Ok(value),
         None => fail(format!("{FILE} has no '{key}': '{}'", line.trim_end())),

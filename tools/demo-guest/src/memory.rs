@@ -94,6 +94,13 @@ impl Memory {
     }
 }
 
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: The mapping is our own and no reference into it is left.
+        unsafe { libc::munmap(self.start.cast(), self.pages * PAGE) };
+    }
+}
+
 /// The content of a page named `seed`: no two pages, and no two words of a page, look alike.
 fn word(seed: u64, index: usize) -> u64 {
     let mixed = (seed << 9 | index as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);

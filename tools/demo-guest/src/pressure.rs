@@ -10,14 +10,19 @@ use crate::Result;
 /// Pages taken at a time.
 pub const STEP: usize = (4 << 20) / PAGE;
 
-/// Takes more memory for every line on standard input; all of it is given back at the end.
+/// Takes more memory for every `more` on standard input; anything else gives all of it back.
 pub fn serve() -> Result {
     // Should memory really run out, this is what can be missed.
     std::fs::write("/proc/self/oom_score_adj", "1000")
         .map_err(|error| format!("cannot offer itself to the kernel: {error}"))?;
     let mut taken = Vec::new();
     for line in std::io::stdin().lock().lines() {
-        line.map_err(|error| format!("cannot read what to do: {error}"))?;
+        let line = line.map_err(|error| format!("cannot read what to do: {error}"))?;
+        if line != "more" {
+            taken.clear();
+            println!("ok 0");
+            continue;
+        }
         let memory = Memory::map(STEP)?;
         for page in 0..STEP {
             let number = taken.len() * STEP + page;

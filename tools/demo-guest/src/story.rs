@@ -15,7 +15,7 @@ use crate::witness::Witness;
 use crate::worker::{COMMON, WRITTEN};
 use crate::Result;
 
-const STEPS: usize = 11;
+const STEPS: usize = 12;
 
 /// How long the scanner may need for anything.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -43,7 +43,7 @@ pub fn tell() -> Result {
 
     witness.begin(
         "fill",
-        "8 processes fill 72 MiB each, 56 MiB of it the same: more than the machine has",
+        "8 processes fill 72 MiB each, 56 MiB of it the same in all: more than the machine has",
         Nobody,
     )?;
     crowd.all("fill")?;
@@ -100,7 +100,7 @@ pub fn tell() -> Result {
     finish(witness, 0)?;
 
     witness.begin(
-        "stock merges",
+        "stock merge",
         "the kernel's own samepage merging works as before",
         Stock,
     )?;
@@ -109,15 +109,26 @@ pub fn tell() -> Result {
     finish(witness, 0)?;
 
     witness.begin(
-        "stock swap",
-        "for comparison: the same pressure, and everything read back, with stock KSM",
+        "stock out",
+        "for comparison: the same pressure with the kernel's own samepage merging",
         Stock,
     )?;
     push_out(witness)?;
+    finish(witness, 0)?;
+
+    witness.begin(
+        "stock back",
+        "everything is read back: each process gets copies of its own",
+        Stock,
+    )?;
     crowd.in_turn("read")?;
     finish(witness, 0)?;
 
-    witness.begin("verify", "every process compares every byte again", Stock)?;
+    witness.begin(
+        "stock verify",
+        "every process compares every byte again",
+        Stock,
+    )?;
     let verified = crowd.all("verify")?;
     finish(witness, verified)?;
     witness.end()
@@ -162,9 +173,7 @@ fn push_out(witness: &Witness) -> Result {
         }
     }
     sleep(REST);
-    witness.watch_other(0);
-    drop(other);
-    Ok(())
+    witness.other_ends(other)
 }
 
 fn ksmctl(arguments: &[&str]) -> Result {

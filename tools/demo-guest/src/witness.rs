@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use demo_guest::record::{Done, Merger, Record, Sample, Start, Step};
 use crate::crowd::{Crowd, PROCESSES};
 use crate::kernel::{self, Table};
 use crate::memory::PAGE;
+use crate::peer::Peer;
 use crate::worker::{COMMON, OWN};
 use crate::Result;
 
@@ -30,6 +31,8 @@ struct Scene {
     pids: Vec<u32>,
     /// The program that pushes the others out; 0 while there is none.
     other: AtomicU32,
+    /// Held while numbers are read that belong together. False: the story is over.
+    looking: Mutex<bool>,
 }
 
 impl Witness {
@@ -39,6 +42,7 @@ impl Witness {
             began: Instant::now(),
             pids: crowd.pids(),
             other: AtomicU32::new(0),
+            looking: Mutex::new(true),
         };
         let memory = Table::read("/proc/meminfo")?;
         write(&Record::Start(Start {
@@ -52,14 +56,10 @@ impl Witness {
         }))?;
         let scene = Arc::new(scene);
         let sampled = Arc::clone(&scene);
-        thread::spawn(move || loop {
-            if let Err(text) = sampled
-                .sample()
-                .and_then(|sample| write(&Record::Sample(sample)))
-            {
-                eprintln!("demo: {text}");
+        thread::spawn(move || {
+            while sampled.tell_sample() {
+                thread::sleep(EVERY);
             }
-            thread::sleep(EVERY);
         });
         Ok(Self {
             scene,
@@ -101,6 +101,8 @@ impl Witness {
 
     /// The story has ended well.
     pub fn end(&self) -> Result {
+        // The processes are about to end.
+        *self.scene.hold() = false;
         write(&Record::End)
     }
 
@@ -109,9 +111,19 @@ impl Witness {
         self.scene.sample()
     }
 
-    /// From now on `pid` is the program that pushes the others out; 0 for none.
+    /// From now on `pid` is the program that pushes the others out.
     pub fn watch_other(&self, pid: u32) {
         self.scene.other.store(pid, Relaxed);
+    }
+
+    /// Ends that program. Nobody looks while its memory is on its way back, which would be taken for the processes'.
+    pub fn other_ends(&self, mut other: Peer) -> Result {
+        let _still = self.scene.hold();
+        other.order("free")?;
+        other.answer()?;
+        self.scene.other.store(0, Relaxed);
+        drop(other);
+        Ok(())
     }
 }
 
@@ -120,7 +132,31 @@ impl Scene {
         self.began.elapsed().as_millis() as u64
     }
 
+    fn hold(&self) -> MutexGuard<'_, bool> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a sample; false when the story is over.
+    fn tell_sample(&self) -> bool {
+        let looking = self.hold();
+        if !*looking {
+            return false;
+        }
+        if let Err(text) = self
+            .read()
+            .and_then(|sample| write(&Record::Sample(sample)))
+        {
+            eprintln!("demo: {text}");
+        }
+        true
+    }
+
     fn sample(&self) -> Result<Sample> {
+        let _looking = self.hold();
+        self.read()
+    }
+
+    fn read(&self) -> Result<Sample> {
         let memory = Table::read("/proc/meminfo")?;
         let events = Table::read("/proc/vmstat")?;
         let (other, other_swap) = match self.other.load(Relaxed) {

@@ -11,10 +11,15 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::meter::{self, Meter};
-use crate::{ksm, output, worker};
+use crate::{ksm, output, sys, worker};
+
+/// Milliseconds.
+const SETTLE: u64 = 5000;
 
 /// Knobs that every case sets alike on both.
 fn prepare(smart_scan: bool) -> Result<()> {
+    // The kernel has things to do after its start that no step shall pay for.
+    sys::pause(SETTLE);
     // One page per swap-in: what others did not ask for must not come along.
     fs::write("/proc/sys/vm/page-cluster", "0").context("page-cluster")?;
     ksm::set("run", 2)?;

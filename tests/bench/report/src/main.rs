@@ -5,12 +5,24 @@
 
 mod plot;
 mod results;
+mod summary;
 mod table;
 
+use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
+
+/// What stands above the tables in their file.
+const HEAD: &str = "# Benchmarks: the kernel's own KSM beside swapksm
+
+Written by `make bench`, which runs the same guest program with the same parameters on both, one right after the other, in a
+virtual machine that counts instructions (QEMU's `-icount`): *instr.* are guest instructions, in which every iteration of a
+string instruction counts as one, and do not depend on what else the machine does. *group*: page frames that the processes
+of the benchmark map; *pages in*, *pages out*: read from and written to swap; *copies*: merged pages copied at swap-in
+(`ksm_swpin_copy`). All numbers are read in the guest, and the content of every page is compared at the end.
+";
 
 #[derive(Parser)]
 #[command(about = "Tables and plots of what tests/bench/run measured")]
@@ -20,10 +32,14 @@ struct Arguments {
     /// Directory the plots go to.
     #[arg(long)]
     plots: Option<PathBuf>,
+    /// File the tables go to as well.
+    #[arg(long)]
+    tables: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let mut tables = String::new();
     for name in [
         "cost",
         "cost-smart",
@@ -35,10 +51,15 @@ fn main() -> Result<()> {
         let Some(pair) = results::load(&arguments.results, name)? else {
             continue;
         };
-        table::print(name, &pair);
+        tables.push_str(&table::of(name, &pair));
         if let Some(directory) = &arguments.plots {
             plot::draw(name, &pair, directory)?;
         }
+    }
+    print!("{tables}");
+    if let Some(path) = &arguments.tables {
+        let text = format!("{HEAD}{tables}");
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::results::{Pair, Run};
 use crate::table::per_page_of;
 
 const SIZE: (u32, u32) = (800, 420);
-const STOCK: RGBColor = RGBColor(190, 80, 60);
-const OURS: RGBColor = RGBColor(40, 110, 170);
+const STOCK: RGBColor = RGBColor(213, 94, 0);
+const OURS: RGBColor = RGBColor(0, 90, 181);
 
 /// What a benchmark's plot shows: title, label of the value axis, and the value of a step.
 struct Subject {
@@ -25,23 +25,29 @@ struct Subject {
 fn subject(name: &str) -> Subject {
     match name.split_once('-').map_or(name, |(kind, _)| kind) {
         "cost" => Subject {
-            title: format!("{name}: cost of a pass over the same memory"),
+            title: match name {
+                "cost" => "scanning: 4 processes of 16 MiB, half of it the same".into(),
+                _ => "the same with smart_scan".to_owned(),
+            },
             axis: "guest instructions of KSM per page",
             value: |run, step| per_page_of(run, step).map(|value| value as f64),
             shown: |step| step.starts_with("pass "),
         },
         "rounds" => Subject {
-            title: "rounds: a working set that fits only while it is merged".into(),
+            title: "read round and round: a working set that fits only while it is merged".into(),
             axis: "pages read from swap",
             value: |run, step| run.number(step, "took", "pswpin").map(|value| value as f64),
             shown: |step| step.starts_with("round "),
         },
         _ => Subject {
-            title: format!("{name}: merged memory through swap and back"),
-            axis: "anonymous memory, MiB",
+            title: format!(
+                "8 processes, 16 MiB the same in all, through swap on {} and back",
+                name.trim_start_matches("readback-")
+            ),
+            axis: "memory of the group, MiB",
             value: |run, step| {
-                run.number(step, "state", "anon_kib")
-                    .map(|value| value as f64 / 1024.0)
+                run.number(step, "state", "frames")
+                    .map(|value| value as f64 / 256.0)
             },
             shown: |_| true,
         },
@@ -58,12 +64,7 @@ pub fn draw(name: &str, pair: &Pair, directory: &Path) -> Result<()> {
 
 fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{error}");
-    let longer = if pair.stock.steps().count() >= pair.ours.steps().count() {
-        &pair.stock
-    } else {
-        &pair.ours
-    };
-    let steps: Vec<&str> = longer
+    let steps: Vec<&str> = pair
         .steps()
         .filter(|step| (subject.shown)(step))
         .collect();
@@ -78,7 +79,8 @@ fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
         .iter()
         .chain(&ours)
         .fold(1.0, |top: f64, &value| top.max(value))
-        * 1.1;
+        // Room for the legend.
+        * 1.3;
 
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE).map_err(|error| failed(&error))?;
@@ -92,6 +94,7 @@ fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
         // Twice as many as steps: there is a label in the middle of each.
         .x_labels(steps.len() * 2 + 1)
         .x_label_formatter(&|&x| label(&steps, x))

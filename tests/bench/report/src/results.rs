@@ -17,6 +17,14 @@ pub struct Pair {
     pub ours: Run,
 }
 
+impl Pair {
+    /// Names of the steps, in order, of the side that came further.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        let is_stock = self.stock.steps.len() >= self.ours.steps.len();
+        if is_stock { &self.stock } else { &self.ours }.steps()
+    }
+}
+
 /// One run.
 pub struct Run {
     steps: Vec<Value>,

@@ -37,7 +37,7 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 64;
 
 /// Replaces the calling process by `part` of this program.
-fn exec(part: &str, steps: &Steps) -> Outcome {
+pub fn exec(part: &str, steps: &Steps) -> Outcome {
     let [from, to] = steps.descriptors();
     let words = [
         "guest-tests",
@@ -63,6 +63,7 @@ pub fn image(part: &str, from: i32, to: i32) -> ExitCode {
     let outcome = match part {
         "merge-any" => new_image(&mut steps, true),
         "plain" => new_image(&mut steps, false),
+        "exits" => super::pointers::image(&mut steps),
         _ => fail(format!("there is no part '{part}'")),
     };
     steps.done(&outcome);

@@ -13,6 +13,7 @@ mod merge;
 mod migrate;
 mod numa;
 mod pins;
+mod pointers;
 mod poison;
 mod prctl;
 mod scanner;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<&'static Case> {
         mapping::CASES,
         thp::CASES,
         pins::CASES,
+        pointers::CASES,
         chains::CASES,
         scanner::CASES,
         uffd::CASES,

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! System calls of a process that take pages away from itself.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use super::super::common::same;
+use super::scene::{
+    empty, ended, is_taken, live, sharers, After, Place, Scene, PAGES, SHARED, TAKEN,
+};
+use crate::case::{skip, Bench, Context, Outcome};
+use crate::pagemap::{self, FLAG_KSM};
+use crate::region::{self, Region};
+use crate::sys::{self, PAGE};
+use crate::worker::Worker;
+use crate::{check, check_eq};
+
+/// The address of page `index`.
+fn address(scene: &Scene, index: usize) -> usize {
+    scene.region.page(index) as usize
+}
+
+pub fn munmap(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    scene.take(|scene, range| {
+        scene.seeds[range.clone()].fill(None);
+        region::unmap(address(scene, range.start), range.len() * PAGE)
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Ended)?;
+    scene.finish()
+}
+
+pub fn map_over(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    scene.take(|scene, range| {
+        // SAFETY: replaces pages of our own region, to which nothing refers.
+        let addr = unsafe {
+            libc::mmap(
+                scene.region.page(range.start).cast(),
+                range.len() * PAGE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        check_eq!(
+            addr as usize,
+            address(scene, range.start),
+            "where mmap mapped"
+        );
+        scene.seeds[range].fill(Some(0));
+        Ok(())
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Ended)?;
+    scene.finish()
+}
+
+pub fn mremap(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    let mut moved = Vec::new();
+    scene.take(|scene, range| {
+        let part = Region::adopt(address(scene, range.start), range.len());
+        let part = part.move_away(range.len())?;
+        let items = Place::of(&part).truth()?;
+        ended(&items, |_| true).context("at the new place")?;
+        let seeds: Vec<_> = scene.seeds[range.clone()].to_vec();
+        scene.seeds[range].fill(None);
+        moved.push((part, seeds));
+        Ok(())
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Ended)?;
+    for (part, seeds) in &moved {
+        part.verify(|index| seeds[index].unwrap_or(0))?;
+    }
+    scene.finish()?;
+    for (part, seeds) in &moved {
+        part.verify(|index| seeds[index].unwrap_or(0))
+            .context("after two more passes")?;
+    }
+    Ok(())
+}
+
+pub fn dontneed(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    scene.take(|scene, range| {
+        scene.seeds[range.clone()].fill(Some(0));
+        scene
+            .region
+            .advise_pages(range, libc::MADV_DONTNEED)
+            .context("MADV_DONTNEED")
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Ended)?;
+    scene.finish()
+}
+
+pub fn free(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    scene.take(|scene, range| {
+        scene
+            .region
+            .advise_pages(range, libc::MADV_FREE)
+            .context("MADV_FREE")
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Kept, After::Ended)?;
+    scene.verify()?;
+    // The only one that is left: its page may be dropped now, but until it is, it is the sharer's.
+    let Scene { region, other, .. } = scene;
+    other.finish()?;
+    bench.ksm.sync()?;
+    region
+        .advise_pages(SHARED, libc::MADV_FREE)
+        .context("MADV_FREE by the last sharer")?;
+    let place = Place::of(&region);
+    let items = place.truth()?;
+    empty(&items, |index| SHARED.contains(&index))?;
+    bench.ksm.sync()?;
+    sharers(&place.truth()?, |index| SHARED.contains(&index)).context("the last sharers")?;
+    check_eq!(
+        bench.ksm.number("pages_shared")?,
+        SHARED.len() as i64,
+        "pages_shared"
+    );
+    check_eq!(bench.ksm.number("pages_sharing")?, 0, "pages_sharing");
+    SHARED
+        .into_iter()
+        .try_for_each(|index| region.verify_page(index, same(index)))
+}
+
+pub fn write(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    let before = pagemap::frames(&scene.place().pagemap()?);
+    for range in TAKEN {
+        for index in range {
+            let seed = 0x7700_0000 + index as u64;
+            scene.region.write(index, seed);
+            scene.seeds[index] = Some(seed);
+            let item = scene.place().truth()?[index];
+            check_eq!(
+                item.live(),
+                !SHARED.contains(&index),
+                "whether page {index} has a pointer after the write"
+            );
+        }
+    }
+    let after = pagemap::frames(&scene.place().pagemap()?);
+    for index in 0..PAGES {
+        let copied = SHARED.contains(&index) && is_taken(index);
+        check_eq!(
+            before[index] != after[index],
+            copied,
+            "whether page {index} was copied"
+        );
+    }
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Kept)?;
+    scene.finish()
+}
+
+pub fn write_after_fork(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    let (region, seeds) = (&scene.region, scene.seeds.clone());
+    let mut child = Worker::start("child", |steps| {
+        steps.step(0)?;
+        region.verify(|index| seeds[index].unwrap_or(0))
+    })?;
+    child.arrived()?;
+    scene.place().all_live().context("after the fork")?;
+    scene.take(|scene, range| {
+        for index in range {
+            let seed = 0x7800_0000 + index as u64;
+            scene.region.write(index, seed);
+            scene.seeds[index] = Some(seed);
+        }
+        Ok(())
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Ended)?;
+    child.finish()?;
+    scene.finish()
+}
+
+pub fn unmergeable(bench: &Bench) -> Outcome {
+    let scene = Scene::set(bench)?;
+    for range in TAKEN {
+        scene
+            .region
+            .advise_pages(range, libc::MADV_UNMERGEABLE)
+            .context("MADV_UNMERGEABLE")?;
+    }
+    let items = scene.place().truth()?;
+    empty(&items, |index| TAKEN[0].contains(&index))?;
+    live(&items, |index| !TAKEN[0].contains(&index))?;
+    let frames = pagemap::frames(&scene.place().pagemap()?);
+    check_eq!(
+        pagemap::count_flag(&frames[TAKEN[0].clone()], FLAG_KSM)?,
+        0,
+        "merged pages among those unmerged"
+    );
+    scene.rest_is_live()?;
+    scene.settled(After::Ended, After::Kept)?;
+    scene.finish()
+}
+
+/// A userfaultfd.
+pub struct Faults(File);
+
+const UFFDIO_API: u64 = 0xc018_aa3f;
+const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+const UFFDIO_MOVE: u64 = 0xc028_aa05;
+const FEATURE_MOVE: u64 = 1 << 16;
+const REGISTER_MODE_MISSING: u64 = 1;
+
+impl Faults {
+    /// Opens one with `feature`; skips where there is none.
+    pub fn open(feature: u64, what: &str) -> Outcome<Faults> {
+        let flags = libc::O_CLOEXEC as usize;
+        let fd = match sys::syscall(libc::SYS_userfaultfd, [flags, 0, 0, 0, 0, 0]) {
+            Ok(fd) => fd as i32,
+            Err(error) => return skip(format!("no userfaultfd here: {error}")),
+        };
+        // SAFETY: a new descriptor that nobody else owns.
+        let faults = Faults(unsafe { File::from_raw_fd(fd) });
+        match faults.ioctl(UFFDIO_API, &mut [0xaa, feature, 0]) {
+            Ok(()) => Ok(faults),
+            Err(_) => skip(format!("userfaultfd here has no {what}")),
+        }
+    }
+
+    /// `UFFDIO_REGISTER`.
+    pub fn register(&self, region: &Region, mode: u64) -> Outcome {
+        let mut words = [region.addr() as u64, region.len() as u64, mode, 0];
+        self.ioctl(UFFDIO_REGISTER, &mut words)
+            .context("UFFDIO_REGISTER")
+    }
+
+    /// An ioctl on words; the kernel may write to them.
+    pub fn ioctl(&self, request: u64, words: &mut [u64]) -> io::Result<()> {
+        // SAFETY: every caller passes as many words as the request's structure has.
+        sys::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, words.as_mut_ptr()) }.into())
+            .map(drop)
+    }
+}
+
+pub fn uffd_move(bench: &Bench) -> Outcome {
+    let mut scene = Scene::set(bench)?;
+    let faults = Faults::open(FEATURE_MOVE, "UFFDIO_MOVE")?;
+    let target = Region::map(PAGES)?;
+    faults.register(&target, REGISTER_MODE_MISSING)?;
+    let mut seeds = vec![None; PAGES];
+    scene.take(|scene, range| {
+        let (to, from) = (
+            target.page(range.start) as u64,
+            address(scene, range.start) as u64,
+        );
+        let mut words = [to, from, (range.len() * PAGE) as u64, 0, 0];
+        let result = faults.ioctl(UFFDIO_MOVE, &mut words);
+        if SHARED.contains(&range.start) {
+            check!(result.is_err(), "UFFDIO_MOVE has moved merged pages");
+            return Ok(());
+        }
+        result.context("UFFDIO_MOVE")?;
+        for index in range {
+            seeds[index] = scene.seeds[index].replace(0);
+        }
+        Ok(())
+    })?;
+    scene.rest_is_live()?;
+    scene.settled(After::Kept, After::Ended)?;
+    for (index, seed) in seeds.iter().enumerate() {
+        if let Some(seed) = *seed {
+            target.verify_page(index, seed)?;
+        }
+    }
+    scene.finish()
+}

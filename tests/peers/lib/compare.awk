@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0
+# compare.awk LIST STOCK SWAPKSM SELF-CHECK: one suite's results side by side. The variable "suite" names it. Ends with
+# a line "@count SAME DIFFER BETTER" for the caller.
+
+BEGIN {
+	ksms = split("stock swapksm self-check", ksm_name, " ")
+	split("ok skip xfail fail died", classes, " ")
+	at_file = 0
+}
+
+FNR == 1 { at_file++ }
+
+# The list
+
+at_file == 1 && $1 == "suite" { here = $2 == suite }
+at_file == 1 && here && /^(same|all|clean) / {
+	tests++
+	rule[tests] = $1
+	times[tests] = $2
+	command[tests] = rest_from(3)
+	for (i = 0; i < $2; i++)
+		test_of_run[++runs] = tests
+}
+at_file == 1 && here && $1 == "note" { note[tests] = rest_from(2) }
+at_file == 1 { next }
+
+# What a suite printed
+
+{ ksm = at_file - 1 }
+$1 == "@begin" { test = test_of_run[$2]; failed = skipped = 0; next }
+$1 == "@end" { end_run($3); test = 0; next }
+$1 == "@died" { run[ksm, test_of_run[$2], "died"]++; count(test_of_run[$2], "(the guest)", "died"); test = 0; next }
+$1 == "@guest" { guest_end[ksm] = $2; next }
+$1 == "@took" { took[ksm] = $2; next }
+test && /^(not )?ok [0-9]+/ { subtest($0) }
+
+function rest_from(n,    text, i) {
+	for (i = n; i <= NF; i++)
+		text = text (i > n ? " " : "") $i
+	return text
+}
+
+# TAP: a directive stands after the name, or before the reason that takes the name's place.
+function subtest(line,    name, outcome) {
+	outcome = line ~ /^not ok/ ? "fail" : "ok"
+	if (line ~ /# SKIP/)
+		outcome = "skip"
+	else if (line ~ /# XFAIL/)
+		outcome = "xfail"
+	sub(/^(not )?ok [0-9]+ */, "", line)
+	name = line
+	sub(/ *# (SKIP|XFAIL).*/, "", name)
+	if (name == "") {
+		name = line
+		sub(/^# (SKIP|XFAIL) */, "", name)
+	}
+	gsub(/0x[0-9a-f]+/, "0x…", name)
+	failed += outcome == "fail"
+	skipped += outcome == "skip"
+	count(test, name, outcome)
+}
+
+function count(t, name, outcome) {
+	if (!((t, name) in seen)) {
+		seen[t, name] = 1
+		names[t, ++name_count[t]] = name
+	}
+	counted[ksm, t, name, outcome]++
+	total[ksm, t, outcome]++
+	subtests[ksm, t]++
+}
+
+# 4 is kselftest's exit code for skipping; stress-ng ends with 3 when it lacks a resource.
+function end_run(code,    class) {
+	if (code == 4 || (code == 3 && command[test] ~ /^stress-ng /))
+		class = "skip"
+	else if (code != 0 || failed)
+		class = "fail"
+	else
+		class = skipped ? "skip" : "ok"
+	if (code != 0 && !failed)
+		count(test, code == 124 || code == 137 || code == 143 ? "(ends in time)" : "(exit code " code ")", class)
+	run[ksm, test, class]++
+}
+
+function cell(k, t,    text, c) {
+	if (!(k in took))
+		return "not run"
+	if (times[t] > 1)
+		text = (run[k, t, "ok"] + 0) " of " times[t]
+	else if (subtests[k, t] < 2)
+		for (c = 1; c in classes; c++)
+			text = text (run[k, t, classes[c]] ? classes[c] : "")
+	else
+		for (c = 1; c in classes; c++)
+			if (total[k, t, classes[c]])
+				text = text (text == "" ? "" : ", ") total[k, t, classes[c]] " " classes[c]
+	return text == "" ? "no result" : text
+}
+
+function outcomes(k, t, name,    text, c) {
+	for (c = 1; c in classes; c++)
+		if (counted[k, t, name, classes[c]])
+			text = text (text == "" ? "" : ", ") counted[k, t, name, classes[c]] " " classes[c]
+	return text == "" ? "no result" : text
+}
+
+function same_outcomes(k, t,    n, c) {
+	for (n = 1; n <= name_count[t]; n++)
+		if (outcomes(k, t, names[t, n]) != outcomes(1, t, names[t, n]))
+			return 0
+	for (c = 1; c in classes; c++)
+		if (run[k, t, classes[c]] != run[1, t, classes[c]])
+			return 0
+	return 1
+}
+
+function holds(k, t) {
+	if (rule[t] == "all")
+		return run[k, t, "ok"] == times[t]
+	if (rule[t] == "clean")
+		return run[k, t, "ok"] + run[k, t, "skip"] == times[t]
+	return same_outcomes(k, t)
+}
+
+function row(what, a, b, c, verdict) {
+	printf "%-58s %-26s %-26s %-26s %s\n", what, a, b, c, verdict
+}
+
+function explain(t,    n, k, shown, line) {
+	for (n = 1; n <= name_count[t] && shown < 10; n++) {
+		line = names[t, n] ":"
+		bad = 0
+		for (k = 1; k <= ksms; k++) {
+			if (!(k in took))
+				continue
+			line = line " " ksm_name[k] " " outcomes(k, t, names[t, n]) (k < ksms ? ";" : "")
+			bad += rule[t] == "same" ? outcomes(k, t, names[t, n]) != outcomes(1, t, names[t, n]) : \
+				k > 1 && (counted[k, t, names[t, n], "fail"] + counted[k, t, names[t, n], "died"] > 0)
+		}
+		if (bad) {
+			print "      > " line
+			shown++
+		}
+	}
+}
+
+function guest_text(k) {
+	if (!(k in took))
+		return "not run"
+	if (!(k in guest_end))
+		return "clean"
+	return guest_end[k] == 126 ? "complained" : guest_end[k] == 124 ? "out of time" : "died (" guest_end[k] ")"
+}
+
+END {
+	row(suite, ksm_name[1], ksm_name[2], ksm_name[3], "")
+	for (t = 1; t <= tests; t++) {
+		good = 1
+		for (k = 2; k <= ksms; k++)
+			if (k in took)
+				good = good && holds(k, t)
+		better = good && rule[t] != "same" && run[1, t, "ok"] < times[t]
+		row("  " command[t], cell(1, t), cell(2, t), cell(3, t), good ? (better ? "same or better" : "same") : "DIFFERS")
+		if (t in note)
+			print "      " note[t]
+		if (!good)
+			explain(t)
+		same += good
+		differ += !good
+	}
+	good = 1
+	for (k = 1; k <= ksms; k++)
+		if (k in took)
+			good = good && !(k in guest_end)
+	row("  (guest's kernel log, checks at the end, unloading)", guest_text(1), guest_text(2), guest_text(3), good ? "same" : "DIFFERS")
+	same += good
+	differ += !good
+	time = ""
+	for (k = 1; k <= ksms; k++)
+		time = time (k > 1 ? ", " : "") (k in took ? took[k] " s" : "-")
+	print "      took " time
+	print "@count " same " " differ
+}
