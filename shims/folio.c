@@ -85,11 +85,6 @@ bool swapksm_folio_is_ksm(const struct folio *folio)
 	return folio_test_ksm(folio);
 }
 
-bool swapksm_folio_is_large(const struct folio *folio)
-{
-	return folio_test_large(folio);
-}
-
 bool swapksm_folio_is_mapped(const struct folio *folio)
 {
 	return folio_mapped(folio);

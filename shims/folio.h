@@ -33,7 +33,6 @@ bool swapksm_folio_trylock(struct folio *folio);
 void swapksm_folio_unlock(struct folio *folio);
 
 bool swapksm_folio_is_ksm(const struct folio *folio);
-bool swapksm_folio_is_large(const struct folio *folio);
 bool swapksm_folio_is_mapped(const struct folio *folio);
 unsigned int swapksm_folio_mapcount(const struct folio *folio);
 bool swapksm_folio_is_swapcache(const struct folio *folio);

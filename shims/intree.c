@@ -61,8 +61,10 @@ int swapksm_intree_check(void)
 	mutex_lock(&ksm_thread_mutex);
 	if (ksm_run & 1)
 		err = -EAGAIN;
-	else if (ksm_pages_shared || ksm_rmap_items || has_nodes())
+	else if (ksm_pages_shared || ksm_rmap_items)
 		err = -EBUSY;
+	else if (has_nodes())
+		err = -ENOTEMPTY;
 	mutex_unlock(&ksm_thread_mutex);
 	return err;
 }

@@ -9,7 +9,10 @@
 
 struct mm_struct;
 
-/* Does it hold nothing: no merged pages, items or nodes? 0, or -EBUSY (some are left) or -EAGAIN (its run is 1). May sleep. */
+/*
+ * Does it hold nothing: no merged pages, items or nodes? 0, or -EBUSY (pages or items are left), -ENOTEMPTY (nodes) or
+ * -EAGAIN (its run is 1). May sleep.
+ */
 int swapksm_intree_check(void);
 
 /* Make its run 0 so that its thread stays parked. May sleep. */

@@ -44,7 +44,9 @@ pub(crate) fn adopt(mm: *mut b::mm_struct) {
 pub(crate) fn stay_unmerged(mm: *mut b::mm_struct) {
     // SAFETY: The caller keeps the struct.
     unsafe { b::swapksm_mm_set_mergeable(mm, false) };
-    pr_warn!("out of memory: one process keeps its pages to itself until it asks again to be merged\n");
+    pr_warn!(
+        "out of memory: one process keeps its pages to itself until it asks again to be merged\n"
+    );
 }
 
 /// The last user of an mm is gone; its page tables are still there. When this returns no pointer into it is left.

@@ -326,7 +326,9 @@ fn merge_two(
         reap::unhang(engine, chunk, slot);
         // A merged page with one mapping is of no use. The copy's invalidation makes the reaper end the sharer.
         let lock = at.user.try_read_lock();
-        let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| lock.mergeable_vma(at.address()));
+        let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| {
+            lock.mergeable_vma(at.address())
+        });
         if !vma.is_null() {
             let start = at.address() as kernel::ffi::c_ulong;
             // SAFETY: The mmap lock is held. Out of memory leaves a node with one sharer, which the next merge or the
@@ -360,9 +362,7 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
         // Before the key is published: who reads it reads the frame next.
         node.state.lock().pfn = page.pfn();
         // SAFETY: The mmap lock is held; one reference on the page is ours.
-        unsafe {
-            b::swapksm_merge_first(vma, at.address(), page.as_ptr(), node.as_ptr().cast())
-        }
+        unsafe { b::swapksm_merge_first(vma, at.address(), page.as_ptr(), node.as_ptr().cast()) }
     };
     if err != 0 {
         node.put();

@@ -32,9 +32,9 @@ mod word;
 
 #[cfg(swapksm_debug)]
 pub(crate) use check::self_check;
+pub(crate) use chunk::ITEM_SIZE;
 #[cfg(swapksm_debug)]
 pub(crate) use probe::{probe, EXITS};
-pub(crate) use chunk::ITEM_SIZE;
 
 use crate::{
     config::{CONFIG, RUN_MERGE, RUN_STOP, RUN_UNMERGE},

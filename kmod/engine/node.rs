@@ -275,12 +275,39 @@ impl Node {
         // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline. The reference
         // is ours.
         let folio = unsafe {
-            Folio::from_raw(b::swapksm_keyhole(state.pfn as usize, ptr::from_ref(self).cast()))
+            Folio::from_raw(b::swapksm_keyhole(
+                state.pfn as usize,
+                ptr::from_ref(self).cast(),
+            ))
         };
         if folio.is_none() {
             state.pfn = NO_PFN;
         }
         folio
+    }
+
+    /// Gives up the page if memory failure has taken it from everybody: it keeps its key then, and what it was is in swap.
+    /// The node's lock is held. False: the page is not broken, still mapped, or just being dealt with.
+    pub(crate) fn disown_broken(&self, state: &mut NodeState) -> bool {
+        // SAFETY: As in `folio`.
+        let folio = unsafe {
+            Folio::from_raw(b::swapksm_keyhole(
+                state.pfn as usize,
+                ptr::from_ref(self).cast(),
+            ))
+        };
+        let Some(folio) = folio.filter(Folio::is_poisoned) else {
+            return false;
+        };
+        let Some(folio) = folio.try_lock_owned() else {
+            return false;
+        };
+        if folio.is_mapped() {
+            return false;
+        }
+        folio.set_node(ptr::null_mut());
+        state.pfn = NO_PFN;
+        true
     }
 
     /// Is the page in swap only, and how many sharers' mappings are in swap? Forks that nobody knows of count as mappings
@@ -657,7 +684,9 @@ pub(crate) mod entries {
             );
             b::swapksm_total_pages()
         };
-        let buckets = (pages / PAGES_A_BUCKET).max(FEWEST_BUCKETS).next_power_of_two();
+        let buckets = (pages / PAGES_A_BUCKET)
+            .max(FEWEST_BUCKETS)
+            .next_power_of_two();
         let table = KVVec::from_elem(ptr::null_mut(), buckets, GFP_KERNEL)?;
         ENTRIES.lock().0 = table;
         Ok(())

@@ -328,7 +328,11 @@ fn unmerged(engine: &mut Engine, space: Live<Space>, address: usize, last: usize
             return;
         };
         // In the chunk where the last step ended only what comes after it.
-        let from = if index == first { (address >> 12) & (SLOTS - 1) } else { 0 };
+        let from = if index == first {
+            (address >> 12) & (SLOTS - 1)
+        } else {
+            0
+        };
         let stale = chunk.state.lock().by_page(from);
         drop_stale(engine, chunk, &stale);
         chunk.try_free(engine);

@@ -363,7 +363,11 @@ impl Space {
         let err = unsafe { b::swapksm_space_subscribe(self.c()) };
         if err != 0 {
             self.put();
-            return if err == EAGAIN.to_errno() { Watch::Later } else { Watch::No };
+            return if err == EAGAIN.to_errno() {
+                Watch::Later
+            } else {
+                Watch::No
+            };
         }
         let mut state = self.state.lock();
         if state.life == Life::Dead {
@@ -440,7 +444,10 @@ impl Space {
     pub(crate) fn look(&self) -> Look {
         let state = self.state.lock();
         let running = (state.running > 0).then_some((state.first, state.last));
-        Look { seq: state.seq, running }
+        Look {
+            seq: state.seq,
+            running,
+        }
     }
 
     /// May no pointer be installed in this chunk that was read after `look`? With `fresh` also when any invalidation began

@@ -123,13 +123,12 @@ unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
         return false;
     };
     // SAFETY: The VMA stays.
-    if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) }
-        || CONFIG.run.load(Relaxed) == RUN_UNMERGE
+    if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) } || CONFIG.run.load(Relaxed) == RUN_UNMERGE
     {
         return false;
     }
-    // SAFETY: The folio, which is the node's, is locked.
     let ours = is_sharer(fault, node)
+        // SAFETY: The folio, which is the node's, is locked.
         || unsafe { Sharers::under_folio_lock(node) }
             .take(FORK_TRIES)
             .any(|sharer| is_fork_of(fault, sharer));
@@ -210,7 +209,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
             return Outcome::Other;
         }
     }
-    match waits_for(&node.state.lock(), node, entry) {
+    match waits_for(&mut node.state.lock(), node, entry) {
         Waits::Yes => {}
         Waits::No => {
             STATS.swapin_miss_stale.inc();
@@ -228,7 +227,13 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     let key = unsafe { *node.key.as_ptr() };
     // SAFETY: The kernel maps all memory; the folio is locked, uptodate and mapped by nobody: its content stands still.
     let content = unsafe { &*b::swapksm_folio_address(folio).cast::<[u8; 4096]>() };
-    if (Realm { group: key.group, nid: key.nid }).hash_of(content) != key.hash {
+    if (Realm {
+        group: key.group,
+        nid: key.nid,
+    })
+    .hash_of(content)
+        != key.hash
+    {
         STATS.swapin_miss_hash.inc();
         entries::forget_if(node, entry);
         return Outcome::Other;
@@ -243,7 +248,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     let is_registered = is_sharer(fault, node);
 
     let mut state = node.state.lock();
-    if !matches!(waits_for(&state, node, entry), Waits::Yes) {
+    if !matches!(waits_for(&mut state, node, entry), Waits::Yes) {
         STATS.swapin_miss_stale.inc();
         return Outcome::Other;
     }
@@ -273,7 +278,7 @@ enum Waits {
     HasPage,
 }
 
-fn waits_for(state: &NodeState, node: Live<Node>, entry: u64) -> Waits {
+fn waits_for(state: &mut NodeState, node: Live<Node>, entry: u64) -> Waits {
     if !scan::is_active()
         || CONFIG.run.load(Relaxed) == RUN_UNMERGE
         || state.entry != entry
@@ -284,7 +289,7 @@ fn waits_for(state: &NodeState, node: Live<Node>, entry: u64) -> Waits {
     if state.pfn != NO_PFN {
         // SAFETY: Frames of nodes are those of existing memory.
         let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as usize)) };
-        if owner == node.as_ptr().cast() {
+        if owner == node.as_ptr().cast() && !node.disown_broken(state) {
             return Waits::HasPage;
         }
     }

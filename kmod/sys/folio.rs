@@ -47,6 +47,12 @@ impl Folio {
         unsafe { b::swapksm_folio_mapcount(self.0) }
     }
 
+    /// Locks it if that can be had at once. Any context.
+    pub(crate) fn try_lock_owned(self) -> Option<LockedFolio> {
+        // SAFETY: By the invariants.
+        unsafe { b::swapksm_folio_trylock(self.0) }.then(|| LockedFolio(self))
+    }
+
     /// Locks it. May sleep.
     pub(crate) fn lock_owned(self) -> LockedFolio {
         // SAFETY: By the invariants.

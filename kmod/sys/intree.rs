@@ -6,7 +6,8 @@ use kernel::error::{to_result, Result};
 
 use super::bindings as b;
 
-/// Is it empty and stopped? `EAGAIN`: its `run` is 1. `EBUSY`: it holds pages or items. May sleep.
+/// Is it empty and stopped? `EAGAIN`: its `run` is 1. `EBUSY`: it holds pages or items; `ENOTEMPTY`: nodes of pages that
+/// unmerging has left. May sleep.
 pub(crate) fn check() -> Result {
     // SAFETY: Process context.
     to_result(unsafe { b::swapksm_intree_check() })

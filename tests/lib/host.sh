@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Building the test programs, and the tests that need no virtual machine.
 
-GUEST_TESTS=$CACHE/target/$RUST_TARGET/release/guest-tests
+GUEST_TESTS=$TARGETS/$RUST_TARGET/release/guest-tests
 C_TESTS=$CACHE/out/tests
 
 build_guest_tests() {

@@ -5,8 +5,10 @@
 room_options() {
 	case $1 in
 	plain) echo ;;
-	swap-disk) echo --swap 128M ;;
-	swap-zram) echo --zram 128M ;;
+	# null_blk is a disk that breaks on demand.
+	swap-disk) echo --swap 128M --module null_blk ;;
+	swap-zram) echo --zram 128M --module null_blk ;;
+	swap-zswap) echo --swap 128M --append zswap.enabled=1 ;;
 	# Part of the memory is movable, so that memory can be taken offline.
 	numa) echo --numa 2 --append kernelcore=400M ;;
 	takeover) echo --no-load --swap 128M ;;
@@ -107,7 +109,7 @@ dev_ksm_tests() {
 vm_tests() {
 	local room
 	build_for_vm
-	for room in plain swap-disk swap-zram numa; do
+	for room in plain swap-disk swap-zram swap-zswap numa; do
 		run_room "$room"
 	done
 	[ -n "$stock" ] || run_room takeover

@@ -3,10 +3,13 @@
 
 RUST_TARGET=x86_64-unknown-linux-gnu
 BIN=$CACHE/out/bin
+# What cargo makes, apart for each checkout that uses this cache: cargo goes by the time of a file alone, and would take
+# another checkout's program for ours.
+TARGETS=$CACHE/target/$(printf '%s' "$REPO" | cksum | cut -d ' ' -f 1)
 
 # in_cargo ARGS…: cargo in the tree
 in_cargo() {
-	CARGO_TARGET_DIR=$CACHE/target \
+	CARGO_TARGET_DIR=$TARGETS \
 		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' in_tree nice -n 5 cargo "$@"
 }
 
@@ -39,7 +42,7 @@ build_tools() {
 	fetch_crates "$REPO/tools/Cargo.toml"
 	in_cargo build --quiet --keep-going --release --locked --offline --target "$RUST_TARGET" \
 		--manifest-path "$REPO/tools/Cargo.toml" "${which[@]}" >&2 || rc=$?
-	for f in "$CACHE/target/$RUST_TARGET/release"/${1:-*}; do
+	for f in "$TARGETS/$RUST_TARGET/release"/${1:-*}; do
 		[ ! -f "$f" ] || [ ! -x "$f" ] || install_program "$f" "$BIN"
 	done
 	flock -u 8

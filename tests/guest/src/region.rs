@@ -14,6 +14,17 @@ use crate::sys::{self, HUGE, PAGE};
 /// `MADV_SOFT_OFFLINE`, which libc may lack.
 pub const MADV_SOFT_OFFLINE: i32 = 101;
 
+/// Whether pages may go to swap.
+#[derive(Clone, Copy, Debug)]
+pub enum Lock {
+    /// They may.
+    No,
+    /// Not from now on; what is out is brought in, with a write fault if the region is writable.
+    Now,
+    /// Not from the next access on.
+    OnFault,
+}
+
 /// A range of pages, unmapped when dropped.
 pub struct Region {
     addr: usize,
@@ -156,15 +167,19 @@ impl Region {
     }
 
     /// Locks the region in memory, or unlocks it.
-    pub fn lock(&self, on: bool) -> Outcome {
+    pub fn lock(&self, lock: Lock) -> Outcome {
+        let (addr, len) = (self.addr as *const libc::c_void, self.len());
         // SAFETY: plain system calls on our own region.
-        let (what, result) = unsafe {
-            match on {
-                true => ("mlock", libc::mlock(self.addr as *const _, self.len())),
-                false => ("munlock", libc::munlock(self.addr as *const _, self.len())),
+        let result = unsafe {
+            match lock {
+                Lock::No => libc::munlock(addr, len),
+                Lock::Now => libc::mlock(addr, len),
+                Lock::OnFault => libc::mlock2(addr, len, libc::MLOCK_ONFAULT),
             }
         };
-        sys::check(result.into()).context(what).map(drop)
+        sys::check(result.into())
+            .context(format!("mlock ({lock:?})"))
+            .map(drop)
     }
 
     /// What the page tables say.

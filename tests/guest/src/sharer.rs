@@ -4,7 +4,7 @@
 
 use crate::case::{fail, Context, Outcome};
 use crate::pagemap::{self, Entry};
-use crate::region::Region;
+use crate::region::{Lock, Region};
 use crate::worker::{Steps, Worker};
 
 /// A process with a region and the commands it takes.
@@ -19,6 +19,7 @@ enum Operation {
     Verify = 1,
     Write,
     Touch,
+    TouchEvery,
     Advise,
     Discard,
     Fork,
@@ -161,26 +162,23 @@ impl Sharer {
         self.worker.ended()
     }
 
+    /// Lets the process read one byte of page `first` and of every `step`th after it.
+    pub fn touch_every(&mut self, first: usize, step: usize) -> Outcome {
+        self.command(Operation::TouchEvery, [first as u64, step as u64, 0])
+            .map(drop)
+    }
+
     /// Lets the process lock all of its pages in memory, or unlock them.
-    pub fn lock(&mut self, on: bool) -> Outcome {
-        self.command(Operation::Lock, [on.into(), 0, 0]).map(drop)
+    pub fn lock(&mut self, lock: Lock) -> Outcome {
+        self.command(Operation::Lock, [lock as u64, 0, 0]).map(drop)
     }
 
     /// Waits for the process to be killed by `signal` when it reads page `index`.
-    pub fn dies_touching(self, index: usize, signal: i32) -> Outcome {
-        self.dies(Operation::Touch, [index as u64, 0, 0], signal)
-    }
-
-    /// Waits for the process to be killed by `signal` when it advises on page `index`.
-    pub fn dies_advising(self, index: usize, advice: i32, signal: i32) -> Outcome {
-        self.dies(Operation::Advise, [index as u64, 1, advice as u64], signal)
-    }
-
-    fn dies(mut self, operation: Operation, words: [u64; 3], signal: i32) -> Outcome {
-        self.worker.step(operation as u64)?;
-        self.worker.step(words[0])?;
-        self.worker.step(words[1])?;
-        self.worker.go(words[2])?;
+    pub fn dies_touching(mut self, index: usize, signal: i32) -> Outcome {
+        self.worker.step(Operation::Touch as u64)?;
+        self.worker.step(index as u64)?;
+        self.worker.step(0)?;
+        self.worker.go(0)?;
         self.worker.killed_by(signal)
     }
 
@@ -242,6 +240,11 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 seeds[index] = words[1];
             }
             o if o == Operation::Touch as u64 => answer = region.peek(index, 0).into(),
+            o if o == Operation::TouchEvery as u64 => {
+                for index in (index..region.pages()).step_by(words[1] as usize) {
+                    region.peek(index, 0);
+                }
+            }
             o if o == Operation::Advise as u64 => {
                 let range = index..index + words[1] as usize;
                 if let Err(error) = region.advise_pages(range, words[2] as i32) {
@@ -264,7 +267,10 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 Some(forked) => forked.finish().context("forked child")?,
                 None => return fail("there is no forked child"),
             },
-            o if o == Operation::Lock as u64 => region.lock(words[0] != 0)?,
+            o if o == Operation::Lock as u64 => {
+                let all = [Lock::No, Lock::Now, Lock::OnFault];
+                region.lock(all[index])?;
+            }
             other => return fail(format!("unknown operation {other}")),
         }
     }

@@ -79,11 +79,14 @@ run_guest() {
 	[ ${#files[@]} = 0 ] || ln "${files[@]}" "$WORK/bin"
 	[[ $(lines_of "$suite") != *" stress-ng "* ]] || options+=("$PEERS/stress-ng")
 	lines_of "$suite" >"$WORK/suite"
+	# In a process group of its own, which an interruption ends.
+	set -m
 	# Debian keeps ptrace from writing to pages without permission, which a test of the kernel's does.
 	SWAPKSM_NO_BUILD=1 "$REPO/tools/vm" run --append proc_mem.force_override=always --timeout 1500 --log "$file.kernel" \
 		"${options[@]}" "$WORK/suite" "$WORK/bin" "$REPO/tests/peers/guest" -- ./guest "$4" \
 		>"$WORK/output" 2>"$file.vm" </dev/null &
 	CHILD=$!
+	set +m
 	follow "$file" "$ksm, $suite" "$(runs_of "$suite")" <"$WORK/output"
 	wait "$CHILD" || rc=$?
 	CHILD=

@@ -13,8 +13,7 @@ use plotters::prelude::*;
 use crate::Story;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Chart<'a, 'b> =
-    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn<T = ()> = Result<T, Box<dyn Error>>;
 
 const SIZE: (u32, u32) = (1100, 600);
@@ -39,12 +38,7 @@ const LINES: &[Line] = &[
         3,
         |sample| sample.anonymous,
     ),
-    (
-        "in swap",
-        RGBColor(213, 94, 0),
-        2,
-        |sample| sample.swapped,
-    ),
+    ("in swap", RGBColor(213, 94, 0), 2, |sample| sample.swapped),
     (
         "memory of the program that pushes them out",
         RGBColor(70, 140, 80),
@@ -56,7 +50,11 @@ const LINES: &[Line] = &[
 /// Background while one of them merges.
 const MERGERS: &[(Merger, &str, RGBColor)] = &[
     (Merger::Swapksm, "swapksm merges", RGBColor(226, 238, 252)),
-    (Merger::Stock, "the kernel's own KSM merges", RGBColor(253, 240, 220)),
+    (
+        Merger::Stock,
+        "the kernel's own KSM merges",
+        RGBColor(253, 240, 220),
+    ),
 ];
 
 /// Draws into a new file, which replaces the one at `path` when it is whole.
@@ -86,7 +84,11 @@ fn picture(story: &Story, svg: &mut String) -> Drawn {
             start.common >> 10,
             start.kernel
         );
-        title.draw(&Text::new(text, (66, 12), (FONT, 16).into_font().color(&TEXT)))?;
+        title.draw(&Text::new(
+            text,
+            (66, 12),
+            (FONT, 16).into_font().color(&TEXT),
+        ))?;
     }
     chart(story, &middle)?;
     explain(&legend)?;
@@ -149,7 +151,11 @@ fn chart(story: &Story, area: &Area) -> Drawn {
 
 /// A stripe for each step: its background tells who merges, its name stands upright at its beginning.
 fn steps(story: &Story, chart: &mut Chart, end: f64, top: f64) -> Drawn {
-    let starts: Vec<f64> = story.steps.iter().map(|step| seconds(step.time_ms)).collect();
+    let starts: Vec<f64> = story
+        .steps
+        .iter()
+        .map(|step| seconds(step.time_ms))
+        .collect();
     for (index, step) in story.steps.iter().enumerate() {
         let from = starts[index];
         let to = starts.get(index + 1).copied().unwrap_or(end);
@@ -168,7 +174,11 @@ fn steps(story: &Story, chart: &mut Chart, end: f64, top: f64) -> Drawn {
         // Short steps have no room for their name right at their line.
         let at = from.max(free) + end * 0.003;
         free = at + end * 0.014;
-        chart.draw_series([Text::new(step.name.clone(), (at, top * 0.81), upright.clone())])?;
+        chart.draw_series([Text::new(
+            step.name.clone(),
+            (at, top * 0.81),
+            upright.clone(),
+        )])?;
     }
     Ok(())
 }
@@ -186,7 +196,10 @@ fn explain(area: &Area) -> Drawn {
     let mut x = 66;
     for (_, label, colour) in MERGERS {
         area.draw(&Rectangle::new([(x, 30), (x + 22, 44)], colour.filled()))?;
-        area.draw(&Rectangle::new([(x, 30), (x + 22, 44)], RGBColor(185, 185, 185)))?;
+        area.draw(&Rectangle::new(
+            [(x, 30), (x + 22, 44)],
+            RGBColor(185, 185, 185),
+        ))?;
         area.draw(&Text::new(*label, (x + 28, 31), style.clone()))?;
         x += 50 + label.len() as i32 * 7;
     }

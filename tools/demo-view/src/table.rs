@@ -53,7 +53,9 @@ fn sentences(story: &Story) -> Option<String> {
     let step = |name: &str| story.done.iter().find(|done| done.name == name);
     let change = |name: &str, value: fn(&Sample) -> u64| -> Option<u64> {
         let at = story.done.iter().position(|done| done.name == name)?;
-        let before = at.checked_sub(1).map_or(0, |at| value(&story.done[at].sample));
+        let before = at
+            .checked_sub(1)
+            .map_or(0, |at| value(&story.done[at].sample));
         Some(value(&story.done[at].sample) - before)
     };
     let memory = |done: &Done| done.sample.anonymous >> 10;

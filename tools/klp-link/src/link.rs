@@ -76,6 +76,20 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// What the kernel calls `name`, and its position. A pick of a part of it, such as NAME.0, stands for it where it was
+    /// split up: clang makes a variable of each field of a static struct whose address nobody takes.
+    fn resolve(&self, name: &'a str) -> Result<(&'a str, usize), Unresolved> {
+        if let (None, Some(part)) = (self.map.named(name).next(), self.part_of(name)) {
+            return self.position(part).map(|position| (part, position));
+        }
+        self.position(name).map(|position| (name, position))
+    }
+
+    fn part_of(&self, name: &str) -> Option<&'a str> {
+        let part = *self.anchors.get(name)?;
+        part.strip_prefix(name)?.starts_with('.').then_some(part)
+    }
+
     /// The position of `name` among the kernel's symbols of that name, from 1; 0 when there is just one.
     fn position(&self, name: &str) -> Result<usize, Unresolved> {
         let candidates = self.map.named(name);
@@ -147,9 +161,9 @@ fn ensure_livepatch(module: &Object) -> Result<()> {
 }
 
 /// Number, name and position of each symbol that the kernel has and does not export.
-fn unexported_symbols(
-    module: &Object,
-    resolver: &Resolver<'_>,
+fn unexported_symbols<'a>(
+    module: &'a Object,
+    resolver: &Resolver<'a>,
 ) -> Result<BTreeMap<usize, (String, usize)>> {
     let mut resolved = BTreeMap::new();
     let mut complaints = vec![];
@@ -161,8 +175,8 @@ fn unexported_symbols(
         {
             continue;
         }
-        match resolver.position(name) {
-            Ok(position) => drop(resolved.insert(at, (name.to_owned(), position))),
+        match resolver.resolve(name) {
+            Ok((name, position)) => drop(resolved.insert(at, (name.to_owned(), position))),
             // The kernel leaves a weak symbol it does not have at zero.
             Err(Unresolved::Unknown) if is_weak(symbol) => {}
             Err(why) => complaints.push(complaint(name, &why)),

@@ -19,6 +19,10 @@ use crate::unmerge::unmerge;
 
 /// How often a scanner that somebody else starts again is stopped.
 const ATTEMPTS: u32 = 3;
+/// How often, and how far apart, unmerging is repeated for pages that it leaves the first time: those of a process that is
+/// just exiting, above all.
+const RETRIES: u32 = 25;
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Takes samepage merging over from the kernel.
 ///
@@ -82,21 +86,38 @@ fn check(machine: &Machine) -> Outcome {
 
 /// Empties the kernel's own samepage merging and loads the module.
 fn insert(machine: &Machine, file: &Path) -> Outcome {
-    for attempt in 1.. {
+    let (mut starts, mut leftovers) = (0, 0);
+    loop {
         unmerge(machine).map_err(|obstacle| obstacle.into_failure().means("not loaded"))?;
         let mut log = kmsg::Since::now(machine);
         let Err(error) = machine.system.insert(file) else {
             return Ok(());
         };
-        let started_again = error.raw_os_error() == Some(libc::EBUSY) && is_running(machine);
-        if attempt == ATTEMPTS || !started_again || machine.system.take_interruption() {
-            return Err(refusal::explain(&error, &log.records(), file));
+        let records = log.records();
+        let explain = || refusal::explain(&error, &records, file);
+        if error.raw_os_error() != Some(libc::EBUSY) || machine.system.take_interruption() {
+            return Err(explain());
         }
-        machine
-            .system
-            .tell("somebody has started the kernel's scanner again; stopping it once more");
+        if is_running(machine) {
+            starts += 1;
+            if starts == ATTEMPTS {
+                return Err(explain());
+            }
+            machine
+                .system
+                .tell("somebody has started the kernel's scanner again; stopping it once more");
+        } else if refusal::is_leftover(&records) && leftovers < RETRIES {
+            if leftovers == 0 {
+                machine
+                    .system
+                    .tell("some merged pages are still in use; waiting for them");
+            }
+            leftovers += 1;
+            machine.system.pause(RETRY_AFTER);
+        } else {
+            return Err(explain());
+        }
     }
-    Ok(())
 }
 
 fn is_running(machine: &Machine) -> bool {

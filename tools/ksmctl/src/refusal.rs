@@ -39,10 +39,26 @@ pub fn explain(error: &io::Error, log: &[Record], file: &Path) -> Failure {
     Failure::new(format!("{file} was not loaded: {why}")).remedy(remedy)
 }
 
+/// Was it refused for pages that unmerging had left, and may leave no more if it is repeated?
+pub fn is_leftover(log: &[Record]) -> bool {
+    log.iter().any(|record| {
+        record.text.starts_with("swapksm: not loaded: ") && record.text.contains(LEFT)
+    })
+}
+
+/// What the module's line says then (kmod/takeover.rs).
+const LEFT: &str = "left merged by run 2";
+
 /// Lines of the log that name the cause, whatever the error number.
 fn from_log(line: &str) -> Option<(String, &'static str)> {
     if let Some(reason) = line.strip_prefix("swapksm: not loaded: ") {
         let reason = reason.split(';').next().unwrap_or(reason);
+        if reason.contains(LEFT) {
+            return Some((
+                reason.to_owned(),
+                "processes keep these pages: with what they write to, or when they exit, they let them go; then try again",
+            ));
+        }
         let remedy = "something else writes to /sys/kernel/mm/ksm/run (ksmtuned?), or processes keep pages merged: see `ksmctl status`";
         return Some((reason.to_owned(), remedy));
     }

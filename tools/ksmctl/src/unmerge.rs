@@ -29,6 +29,10 @@ pub enum Obstacle {
 pub fn unmerge(machine: &Machine) -> Result<(), Obstacle> {
     let file = format!("{KSM}/run");
     let sharing = format!("{KSM}/pages_sharing");
+    if machine.read(&file).is_ok_and(|run| run == run::UNMERGE) {
+        // The kernel does nothing when it is told what is set already.
+        let _ = machine.try_write(&file, run::STOP);
+    }
     let mut calls = 0;
     let mut waiting = || {
         calls += 1;

@@ -64,10 +64,7 @@ pub fn draw(name: &str, pair: &Pair, directory: &Path) -> Result<()> {
 
 fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{error}");
-    let steps: Vec<&str> = pair
-        .steps()
-        .filter(|step| (subject.shown)(step))
-        .collect();
+    let steps: Vec<&str> = pair.steps().filter(|step| (subject.shown)(step)).collect();
     let values = |run: &Run| -> Vec<f64> {
         steps
             .iter()

@@ -50,7 +50,11 @@ const COST: &[Column] = &[
 /// The tables of one benchmark.
 pub fn of(name: &str, pair: &Pair) -> String {
     let mut out = heading(name, pair);
-    let columns = if name.starts_with("cost") { COST } else { MEMORY };
+    let columns = if name.starts_with("cost") {
+        COST
+    } else {
+        MEMORY
+    };
     let mut rows = vec![vec!["step".to_owned()]];
     for column in columns {
         rows[0].push(format!("{}, stock", column.heading));
@@ -71,7 +75,12 @@ pub fn of(name: &str, pair: &Pair) -> String {
 }
 
 fn heading(name: &str, pair: &Pair) -> String {
-    let about = |what| pair.stock.about(what).or(pair.ours.about(what)).unwrap_or(0);
+    let about = |what| {
+        pair.stock
+            .about(what)
+            .or(pair.ours.about(what))
+            .unwrap_or(0)
+    };
     let mut out = format!(
         "\n### {name}: {} processes of {} pages",
         about("processes"),

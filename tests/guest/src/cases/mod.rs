@@ -11,15 +11,24 @@ mod hotplug;
 mod mapping;
 mod merge;
 mod migrate;
+mod null_disk;
 mod numa;
 mod pins;
 mod pointers;
 mod poison;
 mod prctl;
 mod scanner;
+mod small_swap;
+mod starve;
 mod stat;
 mod stress;
 mod swap;
+mod swap_conditions;
+mod swap_faults;
+mod swap_large;
+mod swap_limits;
+mod swap_moves;
+mod swap_numbers;
 mod swapping;
 mod takeover;
 mod thp;
@@ -59,6 +68,12 @@ pub fn all() -> Vec<&'static Case> {
         numa::CASES,
         hotplug::CASES,
         swap::CASES,
+        swap_numbers::CASES,
+        swap_moves::CASES,
+        swap_limits::CASES,
+        swap_large::CASES,
+        swap_faults::CASES,
+        swap_conditions::CASES,
         stress::CASES,
         takeover::CASES,
     ];

@@ -38,6 +38,11 @@ impl Crowd {
         self.sharers.len() * self.pages
     }
 
+    /// The control group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Pushes everything out.
     pub fn push_out(&self) -> Outcome {
         self.push_out_to(self.all())
@@ -81,6 +86,48 @@ pub fn device() -> Outcome<String> {
         Some(name) => Ok(name.to_owned()),
         None => skip("no swap is on"),
     }
+}
+
+/// `vm.page-cluster`, put back when dropped.
+pub struct PageCluster(String);
+
+impl PageCluster {
+    const FILE: &'static str = "/proc/sys/vm/page-cluster";
+
+    /// Sets it.
+    pub fn set(value: u32) -> Outcome<PageCluster> {
+        let old = fs::read_to_string(Self::FILE).context(Self::FILE)?;
+        fs::write(Self::FILE, value.to_string()).context(Self::FILE)?;
+        Ok(PageCluster(old.trim().to_owned()))
+    }
+}
+
+impl Drop for PageCluster {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::FILE, &self.0);
+    }
+}
+
+/// Has all CPUs put the pages they have just got on the lists that reclaim takes from: whatever merged a page may have
+/// done so on another CPU.
+pub fn drain_lru() -> Outcome {
+    const COMPACT: &str = "/proc/sys/vm/compact_memory";
+    fs::write(COMPACT, "1").context(COMPACT)
+}
+
+/// Whether zswap takes what goes to swap.
+pub fn zswap() -> bool {
+    let text = fs::read_to_string("/sys/module/zswap/parameters/enabled");
+    text.is_ok_and(|text| text.trim() == "Y")
+}
+
+/// Skips unless a page that went to swap leaves memory at once: a disk's stay in the swap cache until they are written,
+/// and after that until reclaim comes by again.
+pub fn synchronous() -> Outcome {
+    if zswap() || device()?.contains("zram") {
+        return Ok(());
+    }
+    skip("this swap device writes in the background")
 }
 
 /// Starts one more process of the same content, opened to merging.

@@ -69,8 +69,7 @@ pub fn split(bench: &Bench) -> Outcome {
         false => content(index),
     })?;
     // What is left is watched again.
-    GONE.into_iter()
-        .for_each(|index| region.write(index, content(index)));
+    GONE.for_each(|index| region.write(index, content(index)));
     watched(bench, place, State::Unstable)?;
     region.verify(content)
 }

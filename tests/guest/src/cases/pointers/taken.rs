@@ -129,9 +129,10 @@ pub fn free(bench: &Bench) -> Outcome {
         "pages_shared"
     );
     check_eq!(bench.ksm.number("pages_sharing")?, 0, "pages_sharing");
-    SHARED
-        .into_iter()
-        .try_for_each(|index| region.verify_page(index, same(index)))
+    for index in SHARED {
+        region.verify_page(index, same(index))?;
+    }
+    Ok(())
 }
 
 pub fn write(bench: &Bench) -> Outcome {
