@@ -41,7 +41,7 @@ pub(crate) fn pre_patch() -> Result {
             EAGAIN => pr_err!(
                 "not loaded: the kernel's own samepage merging is running; write 2 to /sys/kernel/mm/ksm/run first, or use `ksmctl load`\n"
             ),
-            ENOTEMPTY => pr_err!(
+            EEXIST => pr_err!(
                 "not loaded: pages of the kernel's own samepage merging were left merged by run 2 and are still mapped; use `ksmctl load`, which tries again for a while\n"
             ),
             _ => pr_err!(

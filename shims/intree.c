@@ -64,7 +64,7 @@ int swapksm_intree_check(void)
 	else if (ksm_pages_shared || ksm_rmap_items)
 		err = -EBUSY;
 	else if (has_nodes())
-		err = -ENOTEMPTY;
+		err = -EEXIST;
 	mutex_unlock(&ksm_thread_mutex);
 	return err;
 }

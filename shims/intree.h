@@ -10,7 +10,7 @@
 struct mm_struct;
 
 /*
- * Does it hold nothing: no merged pages, items or nodes? 0, or -EBUSY (pages or items are left), -ENOTEMPTY (nodes) or
+ * Does it hold nothing: no merged pages, items or nodes? 0, or -EBUSY (pages or items are left), -EEXIST (nodes) or
  * -EAGAIN (its run is 1). May sleep.
  */
 int swapksm_intree_check(void);

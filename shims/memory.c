@@ -3,8 +3,10 @@
  * The engine's own memory.
  */
 #include <linux/gfp.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -47,10 +49,39 @@ void swapksm_memory_fini(void)
 	}
 }
 
-void *swapksm_object_alloc(enum swapksm_object kind)
+/*
+ * What is allocated with __GFP_ACCOUNT until the end is charged to the cgroup of @mm: what we keep for a process is its
+ * own, and one that touches a page here and there must not take memory past its limit.
+ */
+static struct mem_cgroup *charge_begin(struct mm_struct *mm)
+{
+	struct mem_cgroup *before = current->active_memcg;
+
+	current->active_memcg = get_mem_cgroup_from_mm(mm);
+	return before;
+}
+
+static void charge_end(struct mem_cgroup *before)
+{
+	struct mem_cgroup *memcg = current->active_memcg;
+
+	current->active_memcg = before;
+	mem_cgroup_put(memcg);
+}
+
+void *swapksm_object_alloc(enum swapksm_object kind, struct mm_struct *mm)
 {
 	/* Without a space a process is never merged, and nobody asks again: that must not fail where mm/ksm.c would not. */
-	return kmem_cache_zalloc(caches[kind], kind == SWAPKSM_OBJECT_SPACE ? GFP_KERNEL : GFP_MODEST);
+	const gfp_t gfp = kind == SWAPKSM_OBJECT_SPACE ? GFP_KERNEL : GFP_MODEST;
+	struct mem_cgroup *before;
+	void *object;
+
+	if (!mm)
+		return kmem_cache_zalloc(caches[kind], gfp);
+	before = charge_begin(mm);
+	object = kmem_cache_zalloc(caches[kind], gfp | __GFP_ACCOUNT);
+	charge_end(before);
+	return object;
 }
 
 void swapksm_object_free(enum swapksm_object kind, void *object)
@@ -63,12 +94,15 @@ static struct page *items_page(const void *items)
 	return is_vmalloc_addr(items) ? vmalloc_to_page(items) : virt_to_page(items);
 }
 
-void *swapksm_items_alloc(size_t bytes, void *owner)
+void *swapksm_items_alloc(size_t bytes, void *owner, struct mm_struct *mm)
 {
-	void *items = alloc_pages_exact(bytes, (GFP_MODEST & ~__GFP_DIRECT_RECLAIM) | __GFP_ZERO);
+	const gfp_t gfp = GFP_MODEST | __GFP_ZERO | __GFP_ACCOUNT;
+	struct mem_cgroup *before = charge_begin(mm);
+	void *items = alloc_pages_exact(bytes, gfp & ~__GFP_DIRECT_RECLAIM);
 
 	if (!items)
-		items = __vmalloc(bytes, GFP_MODEST | __GFP_ZERO);
+		items = __vmalloc(bytes, gfp);
+	charge_end(before);
 	if (items)
 		set_page_private(items_page(items), (unsigned long)owner);
 	return items;

@@ -8,6 +8,8 @@
 #include <linux/rcupdate.h>
 #include <linux/types.h>
 
+struct mm_struct;
+
 /* At the end of a chunk: what freeing it later needs. */
 struct swapksm_chunk_tail {
 	struct rcu_head rcu;
@@ -29,16 +31,19 @@ int swapksm_memory_init(const size_t *sizes);
 /* All objects must have been freed; waits for those freed by RCU. May sleep. */
 void swapksm_memory_fini(void);
 
-/* Zeroed memory or NULL. May sleep and reclaim, so no lock that reclaim's callbacks take may be held. */
-void *swapksm_object_alloc(enum swapksm_object kind);
+/*
+ * Zeroed memory or NULL; charged to the cgroup of @mm, to nobody's if that is NULL. May sleep and reclaim, so no lock that
+ * reclaim's callbacks take may be held.
+ */
+void *swapksm_object_alloc(enum swapksm_object kind, struct mm_struct *mm);
 /* Any context. */
 void swapksm_object_free(enum swapksm_object kind, void *object);
 
 /*
  * The items of a chunk: whole pages of their own, so that none of their bytes is lost to rounding. @owner can be found
- * again from the address of the block. NULL: out of memory. May sleep.
+ * again from the address of the block. Charged to the cgroup of @mm. NULL: out of memory. May sleep.
  */
-void *swapksm_items_alloc(size_t bytes, void *owner);
+void *swapksm_items_alloc(size_t bytes, void *owner, struct mm_struct *mm);
 void *swapksm_items_owner(const void *items);
 
 /* Free a chunk and its items when no RCU reader can see them any more. The tail is filled in. Any context. */

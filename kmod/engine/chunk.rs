@@ -276,11 +276,12 @@ impl Chunk {
         // SAFETY: The block is big enough; zeroes are valid for all fields, the rest is filled in before anybody sees it.
         unsafe {
             let chunk: *mut Self =
-                b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_CHUNK).cast();
+                b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_CHUNK, space.mm()).cast();
             if chunk.is_null() {
                 return None;
             }
-            let items: *mut Item = b::swapksm_items_alloc(SLOTS * ITEM_SIZE, chunk.cast()).cast();
+            let items: *mut Item =
+                b::swapksm_items_alloc(SLOTS * ITEM_SIZE, chunk.cast(), space.mm()).cast();
             if items.is_null() {
                 b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_CHUNK, chunk.cast());
                 return None;

@@ -118,6 +118,7 @@ impl<T> Spin<T> {
 }
 
 /// A held [`Spin`].
+#[clippy::has_significant_drop]
 pub(crate) struct SpinGuard<'a, T>(&'a Spin<T>);
 
 impl<T> Drop for SpinGuard<'_, T> {

@@ -191,7 +191,7 @@ fn merge_into(
     node: Live<Node>,
     folio: Folio,
 ) -> bool {
-    let Some(sharer) = Sharer::alloc() else {
+    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
         return false;
     };
     let Some(lock) = at.user.try_read_lock() else {
@@ -340,7 +340,7 @@ fn merge_two(
 
 /// Makes the page at an item the page of a new node.
 fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<Live<Node>> {
-    let sharer = Sharer::alloc()?;
+    let sharer = Sharer::alloc(at.user.mm())?;
     let realm = realm_of(at.chunk, page.pfn());
     let key = Key {
         group: realm.group,
@@ -445,7 +445,7 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         return;
     }
     reap::unhang(engine, at.chunk, at.slot);
-    let Some(sharer) = Sharer::alloc() else {
+    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
         return;
     };
     let Some(lock) = at.user.try_read_lock() else {

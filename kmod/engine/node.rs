@@ -122,11 +122,12 @@ impl Keyed for ByKey {
 }
 
 impl Sharer {
-    /// Makes one that belongs to no node yet; the anon_vma reference becomes its own. `None`: out of memory. May sleep.
-    pub(crate) fn alloc() -> Option<NewSharer> {
+    /// Makes one that belongs to no node yet, at the expense of the cgroup of `mm`; the anon_vma reference becomes its
+    /// own. `None`: out of memory. May sleep.
+    pub(crate) fn alloc(mm: *mut b::mm_struct) -> Option<NewSharer> {
         let sharer: *mut Self =
             // SAFETY: Any process context.
-            unsafe { b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SHARER) }.cast();
+            unsafe { b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SHARER, mm) }.cast();
         (!sharer.is_null()).then(|| NewSharer(sharer))
     }
 
@@ -213,7 +214,8 @@ impl Node {
         // SAFETY: The object is big enough, zeroes are valid for all fields, the rest is filled in here.
         let node = unsafe {
             let node: *mut Self =
-                b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_NODE).cast();
+                b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_NODE, ptr::null_mut())
+                    .cast();
             let live = Live::from_raw(node)?;
             Spin::init(
                 &raw mut (*node).state,

@@ -189,6 +189,9 @@ pub(super) fn round() {
 fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
     let suspects = chunk.state.lock().take_suspects();
     let space = chunk.space();
+    // An invalidation counts itself before it marks, so the one that marked these is over, with what it changed, or is
+    // seen here as running: then what still stands in the page table says nothing.
+    let unsettled = space.look().covers(chunk.index);
     // The reads of page tables below need the mm; those of a dead one name nothing any more.
     space.get();
     let user = MmUser::get(&space);
@@ -200,7 +203,7 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
             None => Reading::Gone,
         };
         each(&suspects, |slot| {
-            judge(engine, chunk, slot, &lock);
+            judge(engine, chunk, slot, &lock, unsettled);
             STATS.pending.dec();
         });
     }
@@ -224,7 +227,13 @@ enum Reading<'a> {
     Gone,
 }
 
-fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) {
+fn judge(
+    engine: &mut Engine,
+    chunk: Live<Chunk>,
+    slot: usize,
+    lock: &Reading<'_>,
+    unsettled: bool,
+) {
     let (state, live) = {
         let mut chunk = chunk.state.lock();
         (chunk.state(slot), chunk.is_live(slot))
@@ -235,9 +244,9 @@ fn judge(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, lock: &Reading<'_
         State::Volatile | State::Unstable if live => {}
         State::Volatile | State::Unstable => forget(engine, chunk, slot),
         State::Stable => match verdict(chunk, slot, lock) {
-            Verdict::Member | Verdict::InSwap(_) => {}
+            Verdict::Member | Verdict::InSwap(_) if !unsettled => {}
             Verdict::Gone => forget(engine, chunk, slot),
-            Verdict::Later => {
+            Verdict::Member | Verdict::InSwap(_) | Verdict::Later => {
                 RETRY.store(true, core::sync::atomic::Ordering::Relaxed);
                 suspect(chunk, slot);
             }
@@ -305,7 +314,8 @@ fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
 }
 
 /// Is the frame that was just read from a page table the page of `node`? The key alone decides: a frame number alone
-/// could be that of a page long gone. A change after the reading comes with an invalidation of its own.
+/// could be that of a page long gone. A change after the reading comes with an invalidation that is running then, or begins
+/// later (see `reap`).
 fn is_page_of(pfn: u64, node: Live<Node>) -> bool {
     // SAFETY: The frame is valid and was mapped a moment ago; the key is compared, not followed.
     unsafe { b::swapksm_page_node(b::swapksm_pfn_page(pfn as usize)) == node.as_ptr().cast() }

@@ -62,7 +62,8 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    fn covers(&self, index: usize) -> bool {
+    /// Does one that was running cover this chunk?
+    pub(crate) fn covers(&self, index: usize) -> bool {
         self.running
             .is_some_and(|(first, last)| first <= index && index <= last)
     }
@@ -209,7 +210,7 @@ pub(crate) fn enter(mm: *mut b::mm_struct) -> Result<bool, NoMemory> {
     // SAFETY: The object is big enough, zeroes are valid for all fields, and the rest is filled in before it is seen.
     let space = unsafe {
         let space: *mut Space =
-            b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SPACE).cast();
+            b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SPACE, mm).cast();
         let Some(live) = Live::from_raw(space) else {
             return Err(NoMemory);
         };

@@ -209,7 +209,9 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
             return Outcome::Other;
         }
     }
-    match waits_for(&mut node.state.lock(), node, entry) {
+    // A match would keep the lock to its end.
+    let waits = waits_for(&mut node.state.lock(), node, entry);
+    match waits {
         Waits::Yes => {}
         Waits::No => {
             STATS.swapin_miss_stale.inc();

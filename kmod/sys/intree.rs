@@ -6,7 +6,7 @@ use kernel::error::{to_result, Result};
 
 use super::bindings as b;
 
-/// Is it empty and stopped? `EAGAIN`: its `run` is 1. `EBUSY`: it holds pages or items; `ENOTEMPTY`: nodes of pages that
+/// Is it empty and stopped? `EAGAIN`: its `run` is 1. `EBUSY`: it holds pages or items; `EEXIST`: nodes of pages that
 /// unmerging has left. May sleep.
 pub(crate) fn check() -> Result {
     // SAFETY: Process context.

@@ -60,6 +60,15 @@ enum Command {
         #[arg(long, value_enum, default_value = "none", hide = true)]
         sabotage: Sabotage,
     },
+    /// Go on with random operations on several processes for a long time.
+    Soak {
+        /// Seconds.
+        #[arg(long, default_value_t = 180)]
+        duration: u64,
+        /// Seed of everything random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Print what every file of /sys/kernel/mm/ksm does with a fixed list of values.
     SysfsCompare,
     /// Parts of cases that need a new program image.
@@ -95,6 +104,14 @@ fn main() -> ExitCode {
                     stress_seconds,
                 },
             )
+        }
+        Command::Soak { duration, seed } => {
+            let bench = Bench {
+                ksm: Ksm,
+                seed,
+                stress_seconds: duration,
+            };
+            finish(runner::run(&bench, &[&cases::soak::case(duration)]))
         }
         Command::SysfsCompare => finish(knobs::print().map(|()| true)),
         Command::Image { part, from, to } => cases::exec::image(&part, from, to),

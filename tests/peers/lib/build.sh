@@ -12,7 +12,7 @@ programs_of() {
 	local p
 	while read -r p; do
 		[ ! -e "$BUILD/tools/testing/selftests/$1/$p.c" ] || printf '%s\n' "$p"
-	done < <(awk '/^(same|all|clean) / { for (i = 3; i <= NF && i <= 4; i++) print $i }' "$LIST" | sort -u)
+	done < <(awk '/^(same|all|most|clean) / { for (i = 3; i <= NF && i <= 4; i++) print $i }' "$LIST" | sort -u)
 }
 
 copy_selftests() {
@@ -71,8 +71,8 @@ build_peers() {
 	need_space "$PEERS" 600 "building the kernel's selftests"
 	rm -rf "$BIN.part"
 	mkdir -p "$BIN.part"
-	long "headers for the selftests of $krel" - copy_selftests
-	long "selftests of $krel" - build_selftests
+	long "headers for the selftests of $KREL" - copy_selftests
+	long "selftests of $KREL" - build_selftests
 	bin_recipe >"$BIN.part/.recipe"
 	rm -rf "$BIN" "$SOURCE"
 	mv "$BIN.part" "$BIN"

@@ -10,14 +10,14 @@ suites() { awk '$1 == "suite" { print $2 }' "$LIST"; }
 lines_of() { awk -v name="$1" '$1 == "suite" { in_it = $2 == name } in_it && NF && $1 !~ /^#/' "$LIST"; }
 
 # runs_of SUITE: how often a test is run in all
-runs_of() { lines_of "$1" | awk '/^(same|all|clean) / { n += $2 } END { print n + 0 }'; }
+runs_of() { lines_of "$1" | awk '/^(same|all|most|clean) / { n += $2 } END { print n + 0 }'; }
 
 vm_options_of() { lines_of "$1" | sed -n '1s/^suite [^ ]* *//p'; }
 
 # files_of SUITE: programs its tests are made of
 files_of() {
 	local word
-	lines_of "$1" | awk '/^(same|all|clean) / { print $3; print $4 }' | sort -u | while read -r word; do
+	lines_of "$1" | awk '/^(same|all|most|clean) / { print $3; print $4 }' | sort -u | while read -r word; do
 		[ ! -f "$BIN/$word" ] || printf '%s\n' "$BIN/$word"
 	done
 }
@@ -25,8 +25,8 @@ files_of() {
 # module_of KSM: the module's file, nothing for the stock KSM
 module_of() {
 	case $1 in
-	swapksm) printf '%s\n' "$CACHE/out/$krel/swapksm.ko" ;;
-	self-check) printf '%s\n' "$CACHE/out/$krel/debug/swapksm.ko" ;;
+	swapksm) printf '%s\n' "$CACHE/out/$KREL/swapksm.ko" ;;
+	self-check) printf '%s\n' "$CACHE/out/$KREL/debug/swapksm.ko" ;;
 	esac
 }
 
@@ -95,13 +95,14 @@ run_guest() {
 
 ended_in() { awk '$1 == "@end" { n = $2 } END { print n + 0 }' "$1"; }
 
-is_done() { [ -z "$again" ] && [ "$(sed -n '1s/^@key //p' "$3" 2>/dev/null)" = "$(key "$1" "$2")" ]; }
+# is_current SUITE KSM FILE: the results are of this list, these programs and this module
+is_current() { [ "$(sed -n '1s/^@key //p' "$3" 2>/dev/null)" = "$(key "$1" "$2")" ]; }
 
 # run_suite SUITE KSM: every run gets an end, also when one takes the guest down: the rest runs in another guest then.
 run_suite() {
 	local suite=$1 ksm=$2 file=$RESULTS/$1.$2 part=$RESULTS/$1.$2.part all key ended=0 rc from=1 start=$SECONDS
 	all=$(runs_of "$suite")
-	if is_done "$suite" "$ksm" "$file"; then
+	if [ -z "$again" ] && is_current "$suite" "$ksm" "$file"; then
 		say "$ksm, $suite: nothing has changed since it ran ($(date -r "$file" '+%d %b %H:%M'))"
 		return
 	fi

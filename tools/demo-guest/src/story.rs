@@ -72,9 +72,10 @@ pub fn tell() -> Result {
 
     witness.begin(
         "swap out",
-        "another program needs the memory: merged pages go to swap",
+        "nobody scans any more; another program needs the memory: merged pages go to swap",
         Swapksm,
     )?;
+    kernel::set_ksm("run", "0")?;
     push_out(witness)?;
     finish(witness, 0)?;
 
@@ -95,7 +96,6 @@ pub fn tell() -> Result {
         "samepage merging goes back to the kernel: everything is unmerged",
         Nobody,
     )?;
-    kernel::set_ksm("run", "0")?;
     ksmctl(&["unload"])?;
     finish(witness, 0)?;
 
@@ -110,9 +110,10 @@ pub fn tell() -> Result {
 
     witness.begin(
         "stock out",
-        "for comparison: the same pressure with the kernel's own samepage merging",
+        "for comparison the same again: nobody scans, another program needs the memory",
         Stock,
     )?;
+    kernel::set_ksm("run", "0")?;
     push_out(witness)?;
     finish(witness, 0)?;
 

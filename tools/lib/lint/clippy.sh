@@ -42,7 +42,7 @@ clippy_module() {
 	vendor_crates
 	for debug in 0 1; do
 		build_strictly "$KREL" "$CACHE/out/$KREL/lint/clippy$debug" "$debug" CLIPPY=1 \
-			KRUSTFLAGS='-Dwarnings -Wclippy::allow_attributes_without_reason' || rc=1
+			KRUSTFLAGS='-Dwarnings -Wclippy::allow_attributes_without_reason -Wclippy::significant_drop_in_scrutinee' || rc=1
 	done
 	grep -q undocumented_unsafe_blocks "$KERNELS/$KREL/build/Makefile" || {
 		echo "the kernel no longer asks for SAFETY comments; tools/lib/lint/clippy.sh has to"

@@ -8,7 +8,7 @@ use anyhow::{anyhow, Context, Result};
 use plotters::prelude::*;
 
 use crate::results::{Pair, Run};
-use crate::table::per_page_of;
+use crate::table::{grouped, per_page_of};
 
 const SIZE: (u32, u32) = (800, 420);
 const STOCK: RGBColor = RGBColor(213, 94, 0);
@@ -22,27 +22,40 @@ struct Subject {
     shown: fn(&str) -> bool,
 }
 
-fn subject(name: &str) -> Subject {
+fn subject(name: &str, pair: &Pair) -> Subject {
+    let about = |what| {
+        pair.stock
+            .about(what)
+            .or(pair.ours.about(what))
+            .unwrap_or(0)
+    };
+    let (processes, mib) = (about("processes"), about("pages") / 256);
     match name.split_once('-').map_or(name, |(kind, _)| kind) {
         "cost" => Subject {
-            title: match name {
-                "cost" => "scanning: 4 processes of 16 MiB, half of it the same".into(),
-                _ => "the same with smart_scan".to_owned(),
-            },
+            title: format!(
+                "Scanning {processes} processes of {mib} MiB, half of it the same{}",
+                if name == "cost" { "" } else { ", with smart_scan" }
+            ),
             axis: "guest instructions of KSM per page",
             value: |run, step| per_page_of(run, step).map(|value| value as f64),
             shown: |step| step.starts_with("pass "),
         },
         "rounds" => Subject {
-            title: "read round and round: a working set that fits only while it is merged".into(),
+            title: format!(
+                "{processes} processes with the same {mib} MiB, read round and round in {} MiB of memory",
+                about("ram_mib")
+            ),
             axis: "pages read from swap",
             value: |run, step| run.number(step, "took", "pswpin").map(|value| value as f64),
             shown: |step| step.starts_with("round "),
         },
         _ => Subject {
             title: format!(
-                "8 processes, 16 MiB the same in all, through swap on {} and back",
-                name.trim_start_matches("readback-")
+                "{processes} processes with the same {mib} MiB, out to {} and back",
+                match name.trim_start_matches("readback-") {
+                    "disk" => "a swap disk",
+                    other => other,
+                }
             ),
             axis: "memory of the group, MiB",
             value: |run, step| {
@@ -58,7 +71,8 @@ fn subject(name: &str) -> Subject {
 pub fn draw(name: &str, pair: &Pair, directory: &Path) -> Result<()> {
     let path = directory.join(format!("bench-{name}.svg"));
     let part = directory.join(format!(".bench-{name}.svg.part"));
-    bars(&subject(name), pair, &part).with_context(|| format!("drawing {}", path.display()))?;
+    bars(&subject(name, pair), pair, &part)
+        .with_context(|| format!("drawing {}", path.display()))?;
     std::fs::rename(&part, &path).with_context(|| path.display().to_string())
 }
 
@@ -96,7 +110,7 @@ fn bars(subject: &Subject, pair: &Pair, path: &Path) -> Result<()> {
         .x_labels(steps.len() * 2 + 1)
         .x_label_formatter(&|&x| label(&steps, x))
         .y_desc(subject.axis)
-        .y_label_formatter(&|&value| format!("{value:.0}"))
+        .y_label_formatter(&|&value| grouped(value.round() as i64))
         .draw()
         .map_err(|error| failed(&error))?;
     for (values, color, offset, name) in [

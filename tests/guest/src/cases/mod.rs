@@ -19,6 +19,8 @@ mod poison;
 mod prctl;
 mod scanner;
 mod small_swap;
+pub mod soak;
+mod soak_model;
 mod starve;
 mod stat;
 mod stress;

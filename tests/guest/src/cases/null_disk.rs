@@ -83,8 +83,9 @@ fn sectors(page: u64) -> String {
 
 fn mount_configfs() {
     let kind = c"configfs".as_ptr();
-    // SAFETY: strings that outlive the call. Whether it was mounted before, or cannot be, shows afterwards.
+    // Whether it was mounted before, or cannot be, shows afterwards.
     let _ = sys::check(
+        // SAFETY: strings that outlive the call.
         unsafe {
             libc::mount(
                 kind,

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A long run of random operations on several processes, every page checked against a model, while swap is turned off
+//! and on, memory reclaimed and compacted, and the knobs change.
+
+use std::time::{Duration, Instant};
+
+use super::small_swap::Area;
+use super::soak_model::Memory;
+use super::{stress, swapping};
+use crate::case::{fail, Bench, Case, Context, Outcome, Room};
+use crate::cgroup::Group;
+use crate::content::Random;
+use crate::sys::PAGE;
+use crate::worker::Worker;
+
+const PROCESSES: u64 = 6;
+/// Time between two lines that tell how far it is.
+const REPORT: Duration = Duration::from_secs(15);
+/// Between a page and all of it.
+const MOST_RECLAIMED: u64 = 1024;
+const SELF_CHECK: &str = "selfcheck";
+/// What must be 0 when all processes have ended.
+const EMPTY: &[&str] = &["pages_shared", "pages_sharing", "pages_unshared"];
+
+struct Soak<'a> {
+    bench: &'a Bench,
+    random: Random,
+    group: Group,
+    area: Area,
+    workers: Vec<Worker>,
+    /// Processes started so far.
+    started: u64,
+    /// Operations of processes that have ended.
+    done: u64,
+}
+
+/// The soak as a case, for that many seconds.
+pub fn case(seconds: u64) -> Case {
+    Case::new("soak", "random operations for a long time", run)
+        .room(Room::Swap)
+        .seconds(seconds + 600)
+}
+
+/// Goes on as long as stress cases shall; the operations of every process follow from the seed.
+fn run(bench: &Bench) -> Outcome {
+    let duration = Duration::from_secs(bench.stress_seconds);
+    let mut soak = Soak {
+        bench,
+        random: Random::new(bench.seed),
+        group: Group::enter("soak")?,
+        area: Area::new(&swapping::device()?, true),
+        workers: Vec::new(),
+        started: 0,
+        done: 0,
+    };
+    bench.ksm.set("sleep_millisecs", 0)?;
+    bench.ksm.set("pages_to_scan", 500)?;
+    bench.ksm.start()?;
+    for _ in 0..PROCESSES {
+        soak.start()?;
+    }
+    let (begin, mut told) = (Instant::now(), Instant::now());
+    let mut operations = 0;
+    while begin.elapsed() < duration {
+        operations = soak.done + stress::batch(&mut soak.workers)?;
+        soak.meddle()?;
+        if told.elapsed() >= REPORT {
+            soak.report(begin.elapsed(), duration, operations)?;
+            told = Instant::now();
+        }
+    }
+    stress::end_all(std::mem::take(&mut soak.workers))?;
+    soak.report(begin.elapsed(), duration, operations)?;
+    bench.ksm.start()?;
+    for file in EMPTY {
+        bench
+            .ksm
+            .counter_becomes(file, 0)
+            .context("after all processes have ended")?;
+    }
+    Ok(())
+}
+
+impl Soak<'_> {
+    fn start(&mut self) -> Outcome {
+        let seed = self.bench.seed << 20 | self.started;
+        let name = format!(
+            "process {} of seed {} (after {} operations of others)",
+            self.started, self.bench.seed, self.done
+        );
+        self.started += 1;
+        let worker = Worker::start(&name, |steps| Memory::new(seed).live(steps))?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    /// One thing that happens to all processes.
+    fn meddle(&mut self) -> Outcome {
+        let some = 1 + self.random.below(MOST_RECLAIMED);
+        match self.random.below(32) {
+            0..=13 => self.group.reclaim(some as usize * PAGE),
+            14..=15 => self.swap_off_and_on(),
+            16..=17 => swapping::drain_lru(),
+            18..=19 => self.replace(),
+            20..=22 => self.self_check(),
+            _ => {
+                let random = self.random.next();
+                stress::change_knob(self.bench, random)
+            }
+        }
+    }
+
+    /// Everything comes back at once, while the processes go on.
+    fn swap_off_and_on(&mut self) -> Outcome {
+        self.area.off()?;
+        self.area.on()
+    }
+
+    /// A process ends, after a last comparison, and another begins.
+    fn replace(&mut self) -> Outcome {
+        let which = self.random.below(self.workers.len() as u64) as usize;
+        let mut old = self.workers.swap_remove(which);
+        self.done += old.arrived()?;
+        old.finish()?;
+        self.start()
+    }
+
+    /// In builds that have it: page tables against what the module believes.
+    fn self_check(&self) -> Outcome {
+        if !self.bench.ksm.has(SELF_CHECK) {
+            return Ok(());
+        }
+        match self.bench.ksm.text(SELF_CHECK)?.as_str() {
+            "ok" => Ok(()),
+            found => fail(format!("the self-check found differences:\n{found}")),
+        }
+    }
+
+    /// A line on what there is.
+    fn report(&self, now: Duration, all: Duration, operations: u64) -> Outcome {
+        let ksm = &self.bench.ksm;
+        let numbers = ["pages_shared", "pages_sharing", "swapin_shared"].map(|file| {
+            let number = ksm.number(file).map_or("-".to_owned(), |n| n.to_string());
+            format!("{file} {number}")
+        });
+        let (slots, used) = self.area.slots().unwrap_or_default();
+        eprintln!(
+            "soak: {} of {} s, {operations} operations, {used} of {slots} slots in use, {}",
+            now.as_secs(),
+            all.as_secs(),
+            numbers.join(", ")
+        );
+        Ok(())
+    }
+}
