@@ -392,19 +392,23 @@ impl Space {
         self.state.lock().life == Life::Dead
     }
 
-    /// Ends the space: nobody finds it by its mm any more, all its pointers are cleared before this returns, the reaper
-    /// gets it. Harmless the second time. Does not sleep, whatever mm locks are held.
+    /// Ends the space: no pointer is left in it when this returns, nobody finds it by its mm any more, the reaper gets it.
+    /// Whatever mm locks are held. May sleep.
+    ///
+    /// Two may come at once, the exiting task and the scanner, which finds that the mm has no user. Both clear, and the
+    /// space stays in the index until that is done, so neither goes on to unmap while a pointer is left: a dead space gets
+    /// no new one.
     pub(crate) fn kill(self: Live<Self>) {
         let before = {
             let mut state = self.state.lock();
             state.seq += 1;
             core::mem::replace(&mut state.life, Life::Dead)
         };
+        self.clear(0, usize::MAX, u64::MAX, true);
         if before == Life::Dead {
             return;
         }
         SPACES.lock().unindex(self);
-        self.clear(0, usize::MAX, u64::MAX, true);
         STATS.pending.inc();
         reap::bury(self);
         if before == Life::Watched {

@@ -47,12 +47,12 @@ const LINES: &[Line] = &[
     ),
 ];
 
-/// Background while one of them merges.
+/// Background while one of them is in charge.
 const MERGERS: &[(Merger, &str, RGBColor)] = &[
-    (Merger::Swapksm, "swapksm merges", RGBColor(226, 238, 252)),
+    (Merger::Swapksm, "with swapksm", RGBColor(226, 238, 252)),
     (
         Merger::Stock,
-        "the kernel's own KSM merges",
+        "with the kernel's own KSM",
         RGBColor(253, 240, 220),
     ),
 ];

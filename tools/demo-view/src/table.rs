@@ -72,8 +72,8 @@ fn sentences(story: &Story) -> Option<String> {
 merged     {seen} MiB of the processes' data lie in {merged} MiB of memory
 written    {cows} merged pages were written to, each was copied for its writer: {written} MiB
 swapped    {gone} MiB went to swap, {left} MiB stayed
-read back  {ins} pages came from swap, {copies} were copied: {back} MiB
-           with the kernel's own KSM, the same again: {stock_ins} came, {stock_copies} were copied: {stock_back} MiB
+read back  {ins} pages came from swap, {copies} were copied: {back} MiB in memory, {back_swap} in swap
+           with the kernel's own KSM, the same again: {stock_ins} came, {stock_copies} were copied: {stock_back} MiB in memory, {stock_swap} in swap
 verified   {compared} bytes compared, no difference
 unloaded   the kernel's own KSM has merged {again} MiB again
 ",
@@ -86,9 +86,11 @@ unloaded   the kernel's own KSM has merged {again} MiB again
         ins = grouped(change("read back", |sample| sample.swap_ins)?),
         copies = grouped(change("read back", |sample| sample.swap_in_copies)?),
         back = memory(back),
+        back_swap = back.sample.swapped >> 10,
         stock_ins = grouped(change("stock back", |sample| sample.swap_ins)?),
         stock_copies = grouped(change("stock back", |sample| sample.swap_in_copies)?),
         stock_back = memory(stock_back),
+        stock_swap = stock_back.sample.swapped >> 10,
         compared = grouped(compared),
         again = stock_merge.merged >> 10,
     ))

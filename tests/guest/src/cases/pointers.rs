@@ -47,6 +47,11 @@ pub const CASES: &[Case] = &[
         taken::write,
     ),
     Case::new(
+        "pointers/write_many",
+        "deferred work in the midst of writes loses none of them",
+        taken::write_many,
+    ),
+    Case::new(
         "pointers/write_after_fork",
         "empty after a write to any page that a fork made shared",
         taken::write_after_fork,

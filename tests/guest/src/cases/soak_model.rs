@@ -218,7 +218,12 @@ impl Part {
 
     fn discard(&mut self, pages: Range<usize>) -> Outcome {
         match self.region.advise_pages(pages.clone(), libc::MADV_DONTNEED) {
-            // Locked pages may not be discarded.
+            // Locked pages may not be discarded, those before them in the range have been. One is locked or not.
+            Err(error) if sys::is_errno(&error, libc::EINVAL) && pages.len() > 1 => {
+                return pages
+                    .into_iter()
+                    .try_for_each(|page| self.discard(page..page + 1));
+            }
             Err(error) if sys::is_errno(&error, libc::EINVAL) => return Ok(()),
             other => other.context("MADV_DONTNEED")?,
         }

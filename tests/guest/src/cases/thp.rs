@@ -99,7 +99,8 @@ fn one_equal(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     wait::until("page 100 of both processes is one frame", || {
         // While a huge page is being split its entries say nothing.
-        let frame = |sharer: &Sharer| Ok(sharer.pagemap()?[100].frame());
+        let frame =
+            |sharer: &Sharer| -> Outcome<Option<u64>> { Ok(sharer.pagemap()?[100].frame()) };
         let (one, other) = (frame(&sharers[0])?, frame(&sharers[1])?);
         Ok((one.is_some() && one == other, ()))
     })?;

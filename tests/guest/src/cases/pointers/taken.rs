@@ -8,11 +8,13 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use super::super::common::same;
 use super::scene::{
-    empty, ended, is_taken, live, sharers, After, Place, Scene, PAGES, SHARED, TAKEN,
+    empty, ended, is_taken, live, passes_until, sharers, After, Place, Scene, PAGES, SHARED, TAKEN,
 };
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::pagemap::{self, FLAG_KSM};
+use crate::probe::{self, State};
 use crate::region::{self, Region};
+use crate::sharer::Sharer;
 use crate::sys::{self, PAGE};
 use crate::worker::Worker;
 use crate::{check, check_eq};
@@ -163,6 +165,47 @@ pub fn write(bench: &Bench) -> Outcome {
     scene.rest_is_live()?;
     scene.settled(After::Ended, After::Kept)?;
     scene.finish()
+}
+
+pub fn write_many(bench: &Bench) -> Outcome {
+    const COUNT: usize = 2048;
+    probe::available()?;
+    let mut other = Sharer::start(COUNT, same)?;
+    // Keeps deferred work going: without anybody who waits for it, it is done for many pages at once.
+    let mut hurry = Worker::start("hurry", |steps| {
+        steps.step(0)?;
+        loop {
+            bench.ksm.sync()?;
+        }
+    })?;
+    hurry.arrived()?;
+    let region = Region::map(COUNT)?;
+    region.fill(same);
+    region.mergeable()?;
+    let place = Place::of(&region);
+    passes_until(bench, "all pages are merged", || {
+        let items = place.items()?;
+        Ok(items
+            .iter()
+            .all(|item| item.state == State::Stable && item.live()))
+    })?;
+    // One after another, while deferred work is done: it may look at a page that is just being copied.
+    hurry.go(0)?;
+    for index in 0..COUNT {
+        region.poke(index, 0, !region.peek(index, 0));
+    }
+    empty(&place.truth()?, |_| true).context("right after the writes")?;
+    drop(hurry);
+    bench.ksm.sync()?;
+    ended(&place.truth()?, |_| true).context("after sync")?;
+    check_eq!(
+        bench.ksm.number("pages_sharing")?,
+        0,
+        "pages_sharing after every page was written to"
+    );
+    sharers(&Place::of_sharer(&other).truth()?, |_| true).context("the other process")?;
+    other.verify()?;
+    other.finish()
 }
 
 pub fn write_after_fork(bench: &Bench) -> Outcome {
