@@ -150,21 +150,10 @@ struct folio *swapksm_keyhole(unsigned long pfn, const void *node)
 
 void swapksm_page_copy(void *buffer, struct page *page)
 {
-	const u64 *from = kmap_local_page(page);
-	u64 *to = buffer;
-	int i;
+	const void *from = kmap_local_page(page);
 
 	/* Its owner may be writing: each word is read once, whatever it is at that moment. */
-	for (i = 0; i < PAGE_SIZE / sizeof(u64); i += 8) {
-		to[i] = READ_ONCE(from[i]);
-		to[i + 1] = READ_ONCE(from[i + 1]);
-		to[i + 2] = READ_ONCE(from[i + 2]);
-		to[i + 3] = READ_ONCE(from[i + 3]);
-		to[i + 4] = READ_ONCE(from[i + 4]);
-		to[i + 5] = READ_ONCE(from[i + 5]);
-		to[i + 6] = READ_ONCE(from[i + 6]);
-		to[i + 7] = READ_ONCE(from[i + 7]);
-	}
+	copy_page(buffer, (void *)from);
 	kunmap_local(from);
 }
 

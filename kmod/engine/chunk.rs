@@ -178,8 +178,12 @@ impl ChunkState {
     /// Slots from `from` on whose items live by their page, or have one: all but Stable ones that may be in swap.
     pub(crate) fn by_page(&self, from: usize) -> Slots {
         let mut slots = self.used.without(&self.stable).union(&self.live);
-        for slot in 0..from {
-            slots.put(slot, false);
+        for (at, word) in slots.0.iter_mut().enumerate() {
+            if at < from / 64 {
+                *word = 0;
+            } else if at == from / 64 {
+                *word &= u64::MAX << (from % 64);
+            }
         }
         slots
     }

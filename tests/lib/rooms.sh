@@ -3,11 +3,13 @@
 
 # room_options ROOM: options of tools/vm run
 room_options() {
+	# A disk that breaks on demand; the debug kernel has none.
+	local breakable=(--module null_blk)
+	[ "$kernel" != debug ] || breakable=()
 	case $1 in
 	plain) echo ;;
-	# null_blk is a disk that breaks on demand.
-	swap-disk) echo --swap 128M --module null_blk ;;
-	swap-zram) echo --zram 128M --module null_blk ;;
+	swap-disk) echo --swap 128M "${breakable[@]}" ;;
+	swap-zram) echo --zram 128M "${breakable[@]}" ;;
 	swap-zswap) echo --swap 128M --append zswap.enabled=1 ;;
 	# Part of the memory is movable, so that memory can be taken offline.
 	numa) echo --numa 2 --append kernelcore=400M ;;
@@ -26,13 +28,15 @@ cases_of() {
 
 # run_room ROOM: every case gets a result, also when one of them takes the machine down
 run_room() {
-	local room=$1 rc asked left name options
+	local room=$1 rc asked left name options time=900
+	# The debug kernel is some ten times slower.
+	[ "$kernel" != debug ] || time=5400
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")
 	while [ ${#left[@]} -gt 0 ]; do
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()
-		vm_ktap "$room" --timeout 900 "${options[@]}" "$GUEST_TESTS" -- \
+		vm_ktap "$room" --timeout "$time" "${options[@]}" "$GUEST_TESTS" -- \
 			./guest-tests run --seed "$seed" "${asked[@]}" || rc=$?
 		for name in "${FAILED_HERE[@]}"; do
 			show_log "$name"
