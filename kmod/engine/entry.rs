@@ -22,6 +22,7 @@ pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
     let first = space::enter(mm).map_err(|NoMemory| ENOMEM)?;
     // SAFETY: The caller has a user of the mm.
     unsafe { b::swapksm_mm_set_mergeable(mm, true) };
+    scan::joined();
     if first {
         scan::CHANGED.signal();
     }
@@ -91,6 +92,7 @@ pub(crate) unsafe fn madvise(
                     enter(mm)?;
                 }
                 *flags |= mergeable;
+                scan::joined();
             }
             MADV_UNMERGEABLE => {
                 if *flags & mergeable == 0 {
@@ -122,6 +124,7 @@ pub(crate) unsafe fn enable_merge_any(mm: *mut b::mm_struct) -> Result {
         }
         b::swapksm_mm_set_merge_any(mm, true);
         b::swapksm_mark_all(mm);
+        scan::joined();
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ pub(super) fn suspect(chunk: Live<Chunk>, slot: usize) {
 
 /// Waits until what is pending now is done. `EINTR` when a signal comes first. No lock held.
 pub(super) fn sync() -> kernel::error::Result {
-    settle(|seen| DONE.wait_user(seen))
+    settle(2, |seen| DONE.wait_user(seen))
 }
 
 /// Does everything that is pending; nothing is being added. In the caller's own context. May sleep.
@@ -118,7 +118,8 @@ pub(super) fn settle_all() {
 
 /// The same for a kernel thread of ours.
 pub(super) fn sync_thread() {
-    let _ = settle(|seen| {
+    // What must be tried again, for a lock or a migration, is waited for a little.
+    let _ = settle(8, |seen| {
         DONE.wait(seen, 0);
         if thread::should_stop() {
             return Err(kernel::error::code::EINTR);
@@ -128,12 +129,12 @@ pub(super) fn sync_thread() {
 }
 
 /// Not for an instant of silence, which a process can put off for as long as it likes: what is pending now has been
-/// looked at when the round that may be running and one more are over.
-fn settle(wait: impl Fn(i32) -> kernel::error::Result) -> kernel::error::Result {
+/// looked at when the round that may be running and one more are over: two rounds at least.
+fn settle(rounds: i32, wait: impl Fn(i32) -> kernel::error::Result) -> kernel::error::Result {
     let first = DONE.read();
     loop {
         let seen = DONE.read();
-        if STATS.pending.get() == 0 || seen.wrapping_sub(first) >= 2 {
+        if STATS.pending.get() == 0 || seen.wrapping_sub(first) >= rounds {
             return Ok(());
         }
         HURRY.signal();

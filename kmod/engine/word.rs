@@ -2,7 +2,6 @@
 
 //! The packed word of an item: the frame it points to, what the item is, and how often it was looked at in vain.
 //!
-//! Plain `no_std` Rust: the host tests compile this file too.
 
 #![forbid(unsafe_code)]
 

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut tables = String::new();
+    let mut page = HEAD.to_owned();
     for name in [
         "cost",
         "cost-smart",
@@ -61,15 +61,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         let Some(pair) = results::load(&arguments.results, name)? else {
             continue;
         };
-        tables.push_str(&table::of(name, &pair));
+        let tables = table::of(name, &pair);
+        print!("{tables}");
+        page.push_str(&tables);
         if let Some(directory) = &arguments.plots {
             plot::draw(name, &pair, directory)?;
+            page.push_str(&format!("\n![{name}](bench-{name}.svg)\n"));
         }
     }
-    print!("{tables}");
     if let Some(path) = &arguments.tables {
-        let text = format!("{HEAD}{tables}");
-        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ fn subject(name: &str, pair: &Pair) -> Subject {
             .or(pair.ours.about(what))
             .unwrap_or(0)
     };
-    let (processes, mib) = (about("processes"), about("pages") / 256);
+    let (processes, mib) = (about("processes"), (about("pages") + 128) / 256);
     match name.split_once('-').map_or(name, |(kind, _)| kind) {
         "cost" => Subject {
             title: format!(

@@ -2,6 +2,9 @@
 
 //! A long run of random operations on several processes, every page checked against a model, while swap is turned off
 //! and on, memory reclaimed and compacted, and the knobs change.
+//!
+//! MADV_FREE is among the operations only if `SOAK_LAZYFREE` is in the environment: the stock kernel then loses pages of
+//! forks within half a minute, with its own KSM as well as with ours.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +13,9 @@ use super::soak_model::Memory;
 use super::{stress, swapping};
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
+use crate::check;
 use crate::content::Random;
-use crate::sys::PAGE;
+use crate::sys::{is_errno, PAGE};
 use crate::worker::Worker;
 
 const PROCESSES: u64 = 6;
@@ -90,7 +94,8 @@ impl Soak<'_> {
             self.started, self.bench.seed, self.done
         );
         self.started += 1;
-        let worker = Worker::start(&name, |steps| Memory::new(seed).live(steps))?;
+        let lazyfree = std::env::var_os("SOAK_LAZYFREE").is_some();
+        let worker = Worker::start(&name, |steps| Memory::new(seed, lazyfree).live(steps))?;
         self.workers.push(worker);
         Ok(())
     }
@@ -104,11 +109,33 @@ impl Soak<'_> {
             16..=17 => swapping::drain_lru(),
             18..=19 => self.replace(),
             20..=22 => self.self_check(),
-            _ => {
-                let random = self.random.next();
-                stress::change_knob(self.bench, random)
-            }
+            23 => self.unmerge_all(),
+            24 => self.bench.ksm.stop(),
+            25 => self.bench.ksm.set("use_zero_pages", some % 2),
+            26 => self.bench.ksm.set("smart_scan", some % 2),
+            27 => self.limit_sharing(some),
+            _ => self.bench.ksm.start(),
         }
+    }
+
+    fn unmerge_all(&self) -> Outcome {
+        let ksm = &self.bench.ksm;
+        ksm.set("run", 2)?;
+        let left = ksm.number("pages_shared")?;
+        check!(left == 0, "pages_shared is {left} after run 2");
+        ksm.start()
+    }
+
+    /// `max_page_sharing`, which can be set only while nothing is merged.
+    fn limit_sharing(&self, some: u64) -> Outcome {
+        let ksm = &self.bench.ksm;
+        ksm.set("run", 2)?;
+        match ksm.try_set("max_page_sharing", &(2 + some % 30).to_string()) {
+            // Pages that are still in the swap cache keep their nodes.
+            Err(error) if is_errno(&error, libc::EBUSY) => (),
+            other => other.context("max_page_sharing")?,
+        }
+        ksm.start()
     }
 
     /// Everything comes back at once, while the processes go on.

@@ -35,16 +35,19 @@ pub struct Memory {
     children: Vec<Worker>,
     /// Forks between this process and the one it began with.
     depth: usize,
+    /// Whether MADV_FREE is among the operations.
+    lazyfree: bool,
 }
 
 impl Memory {
     /// Empty memory. The same seed gives the same operations.
-    pub fn new(seed: u64) -> Memory {
+    pub fn new(seed: u64, lazyfree: bool) -> Memory {
         Memory {
             parts: Vec::new(),
             random: Random::new(seed),
             children: Vec::new(),
             depth: 0,
+            lazyfree,
         }
     }
 
@@ -94,7 +97,8 @@ impl Memory {
             80..=91 => part.advise(pages, libc::MADV_PAGEOUT),
             92..=93 => part.advise(pages, libc::MADV_COLD),
             94 => part.advise(pages, libc::MADV_WILLNEED),
-            95..=96 => self.free_and_write(which, pages),
+            95..=96 if self.lazyfree => self.free_and_write(which, pages),
+            95..=96 => Ok(()),
             97 => part.region.lock(Lock::OnFault),
             _ => part.region.lock(Lock::No),
         }
@@ -180,7 +184,7 @@ impl Memory {
             self.children.remove(0).ended()?;
         }
         let (seed, life) = (self.random.next(), self.random.below(CHILD_LIFE));
-        let depth = self.depth + 1;
+        let (depth, lazyfree) = (self.depth + 1, self.lazyfree);
         let child = Worker::start(&format!("fork of seed {seed:#x}"), |_| {
             let parts = self.parts.drain(..).collect();
             let mut memory = Memory {
@@ -188,6 +192,7 @@ impl Memory {
                 random: Random::new(seed),
                 children: Vec::new(),
                 depth,
+                lazyfree,
             };
             // Those of the parent are not this process's to wait for.
             std::mem::forget(std::mem::take(&mut self.children));

@@ -226,7 +226,7 @@ pub fn end_all(workers: Vec<Worker>) -> Outcome {
 }
 
 /// Changes a knob.
-pub fn change_knob(bench: &Bench, random: u64) -> Outcome {
+fn change_knob(bench: &Bench, random: u64) -> Outcome {
     match random % 12 {
         0 => {
             bench.ksm.set("run", 2)?;

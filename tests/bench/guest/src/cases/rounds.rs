@@ -35,7 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
     super::prepare(false)?;
     ksm::scan_in_whole_passes(20)?;
     let ram = options.ram << 20;
-    let pages = ram / 100 * options.percent / PAGE;
+    let pages = ram * options.percent / 100 / PAGE;
     let memory = procfs::fields("/proc/meminfo")?;
     let available = (*memory.get("MemAvailable").context("MemAvailable")? as usize) << 10;
     let needed = options.processes * pages * PAGE;
