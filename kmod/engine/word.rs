@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The packed word of an item: the frame it points to, what the item is, and how often it was looked at in vain.
-//!
 
 #![forbid(unsafe_code)]
 

@@ -38,7 +38,7 @@ pub fn places(workers: &[Worker]) -> Result<Places> {
             if entry >> 63 == 1 {
                 places.present += 1;
                 frames.insert(entry & ((1 << 55) - 1));
-            } else if entry >> 62 & 1 == 1 {
+            } else if (entry >> 62) & 1 == 1 {
                 places.swapped += 1;
                 slots.insert(entry & ((1 << 55) - 1));
             }

@@ -26,7 +26,7 @@ impl Content {
     fn seed(self, page: usize) -> u64 {
         let page = page as u64 + 1;
         match self {
-            Content::HalfSame { process } if page % 2 == 0 => page | (process + 1) << 32,
+            Content::HalfSame { process } if page % 2 == 0 => page | ((process + 1) << 32),
             _ => page,
         }
     }
@@ -109,9 +109,9 @@ fn first_word(seed: u64) -> u64 {
 /// The splitmix64 sequence's output function.
 fn step(seed: u64) -> u64 {
     let mut word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 fn model(seed: u64) -> [u64; VARIED] {

@@ -22,7 +22,8 @@ Written by `make bench`, which runs the same guest program with the same paramet
 virtual machine that counts instructions (QEMU's `-icount`): *instr.* are guest instructions, in which every iteration of a
 string instruction counts as one, and do not depend on what else the machine does. *group*: page frames that the processes
 of the benchmark map; *pages in*, *pages out*: read from and written to swap; *copies*: merged pages copied at swap-in
-(`ksm_swpin_copy`). All numbers are read in the guest, and the content of every page is compared at the end.
+(`ksm_swpin_copy`). All numbers are read in the guest, and the content of every page is compared at the end. Each
+case stands as it was last run (`tests/bench/run --only` runs some).
 ";
 
 #[derive(Parser)]
