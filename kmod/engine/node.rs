@@ -85,6 +85,9 @@ pub(crate) struct Node {
     link: EngineCell<b::rb_node>,
     /// Index of swap entries, under `ENTRIES`.
     next_entry: UnsafeCell<*mut Node>,
+    /// The reaper's queue, under its lock.
+    pub(super) next_doubted: UnsafeCell<*mut Node>,
+    pub(super) is_doubted: UnsafeCell<bool>,
 }
 
 /// Nodes with the same bytes form a ring, of which one, the first, is in the tree (the others are its copies: a page is
@@ -583,6 +586,15 @@ impl Node {
         );
     }
 
+    /// The sharers: none comes or goes while the engine is held.
+    pub(crate) fn sharers<'a>(&self, _engine: &'a Engine) -> Sharers<'a> {
+        // SAFETY: As said.
+        Sharers(
+            unsafe { (*self.state.data_ptr()).sharers },
+            core::marker::PhantomData,
+        )
+    }
+
     /// Makes this node the one of its ring that is in the tree, instead of `first`.
     pub(crate) fn lead(self: Live<Self>, engine: &mut Engine, first: Live<Node>) {
         if self == first {
@@ -724,13 +736,18 @@ pub(crate) mod entries {
         }
     }
 
-    /// The same, unless the node has gone to another one meanwhile. Any context.
+    /// The entry turned out to be somebody else's, unless the node has gone to another one meanwhile. Who was taken for a
+    /// sharer by it is looked at again. Any context.
     pub(crate) fn forget_if(node: Live<Node>, entry: u64) {
-        let mut state = node.state.lock();
-        if state.entry == entry {
+        {
+            let mut state = node.state.lock();
+            if state.entry != entry {
+                return;
+            }
             ENTRIES.lock().unlink(node, entry);
             state.entry = 0;
         }
+        super::super::reap::doubt(node);
     }
 
     /// The node whose page went to `entry`, with a reference. Any context.

@@ -27,9 +27,10 @@ use crate::{
     sys::{bindings as b, thread},
 };
 
-/// Chunks with suspects, and dead spaces.
+/// Chunks with suspects, nodes whose sharers are all in doubt, and dead spaces.
 struct Dirty {
     chunks: *mut Chunk,
+    nodes: *mut Node,
     spaces: *mut Space,
 }
 
@@ -38,6 +39,7 @@ unsafe impl Send for Dirty {}
 
 static DIRTY: Spin<Dirty> = Spin::new_static(Dirty {
     chunks: ptr::null_mut(),
+    nodes: ptr::null_mut(),
     spaces: ptr::null_mut(),
 });
 /// Work arrived, or the reaper shall stop.
@@ -72,6 +74,48 @@ pub(super) fn queue(chunk: Live<Chunk>) {
         dirty.chunks = chunk.as_ptr();
     }
     WORK.signal();
+}
+
+/// Has all sharers of a node looked at. Any context.
+pub(super) fn doubt(node: Live<Node>) {
+    {
+        let mut dirty = DIRTY.lock();
+        // SAFETY: Under the lock.
+        unsafe {
+            if core::mem::replace(&mut *node.is_doubted.get(), true) {
+                return;
+            }
+            *node.next_doubted.get() = dirty.nodes;
+        }
+        node.get();
+        dirty.nodes = node.as_ptr();
+    }
+    STATS.pending.inc();
+    WORK.signal();
+}
+
+/// Marks all sharers of the next node in doubt. False: there is none.
+fn suspect_sharers(engine: &mut Engine) -> bool {
+    let node = {
+        let mut dirty = DIRTY.lock();
+        // SAFETY: Queued nodes have a reference.
+        let Some(node) = (unsafe { Live::from_raw(dirty.nodes) }) else {
+            return false;
+        };
+        // SAFETY: Under the lock.
+        unsafe {
+            dirty.nodes = *node.next_doubted.get();
+            *node.is_doubted.get() = false;
+        }
+        node
+    };
+    for sharer in node.sharers(engine) {
+        suspect(sharer.chunk(), sharer.slot());
+        thread::cond_resched();
+    }
+    node.put();
+    STATS.pending.dec();
+    true
 }
 
 /// Queues a space that has just died. The list's reference keeps it.
@@ -163,6 +207,7 @@ pub(crate) fn main() {
 
 /// Does all that is queued. May sleep.
 pub(super) fn round() {
+    while suspect_sharers(&mut hold()) {}
     let (mut chunks, mut spaces) = {
         let mut dirty = DIRTY.lock();
         (
