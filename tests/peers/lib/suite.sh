@@ -22,6 +22,15 @@ files_of() {
 	done
 }
 
+# check_programs SUITE: all that its tests start is there; other kernel versions have other tests.
+check_programs() {
+	local program
+	while read -r program; do
+		[ "$program" = stress-ng ] || [ -x "$BIN/$program" ] ||
+			die "the source of $KREL has no test $program" "take it out of suite $1 in $LIST"
+	done < <(lines_of "$1" | awk '/^(same|all|most|clean) / { print $3; if ($3 == "merge_any") print $4 }' | sort -u)
+}
+
 # module_of KSM: the module's file, nothing for the stock KSM
 module_of() {
 	case $1 in
@@ -106,6 +115,7 @@ run_suite() {
 		say "$ksm, $suite: nothing has changed since it ran ($(date -r "$file" '+%d %b %H:%M'))"
 		return
 	fi
+	check_programs "$suite"
 	say "$ksm, $suite: $all runs …"
 	rm -f "$file" "$file".*
 	key=$(key "$suite" "$ksm")
