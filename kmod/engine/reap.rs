@@ -7,9 +7,11 @@
 //! - A Volatile or Unstable item lived by its pointer: it ends. If the page is still there the scanner finds it again,
 //!   and its hash with it.
 //! - A Stable item ends if its page-table entry no longer names the node's page. It is read with the mark already taken
-//!   off, so an invalidation after the reading marks it again.
+//!   off, so an invalidation that begins after the reading marks it again; while one runs that may have marked it,
+//!   nothing is decided.
 //!
-//! While anything is marked or queued, `pending` is not zero; `sync` waits for that.
+//! While anything is marked or queued, `pending` is not zero; `sync` waits until what was pending when it was called has
+//! been looked at.
 
 use core::{ptr, sync::atomic::AtomicBool};
 
