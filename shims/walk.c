@@ -304,6 +304,30 @@ static const struct mm_walk_ops find_merged_locking_ops = {
 	.walk_lock = PGWALK_WRLOCK,
 };
 
+/*
+ * An unshared copy is mapped clean, and is a clean folio: wp_page_copy() knows of no content that must be kept. After a
+ * fork, MADV_FREE of one of them would take it from all: madvise_free_pte_range() asks how many map a page only if it is
+ * dirty or in swap. A fork waits for the mmap lock, which we have.
+ */
+static void keep_copy(struct vm_area_struct *vma, unsigned long addr)
+{
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
+	struct folio *folio;
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	if (!pmd)
+		return;
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (!ptep)
+		return;
+	pte = ptep_get(ptep);
+	folio = pte_present(pte) ? vm_normal_folio(vma, addr, pte) : NULL;
+	if (folio && folio_test_anon(folio) && !folio_test_ksm(folio))
+		folio_mark_dirty(folio);
+	pte_unmap_unlock(ptep, ptl);
+}
+
 int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock)
 {
 	const struct mm_walk_ops *ops = write_lock ? &find_merged_locking_ops : &find_merged_ops;
@@ -326,6 +350,8 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 		/* This one cannot be had: its mapping has lost it (truncation), or it is broken. Others can. */
 		if (fault & VM_FAULT_ERROR)
 			start += PAGE_SIZE;
+		else
+			keep_copy(vma, start);
 		if (start >= end)
 			return 0;
 		cond_resched();

@@ -28,6 +28,7 @@ mod swap;
 mod swap_conditions;
 mod swap_faults;
 mod swap_large;
+mod swap_lazyfree;
 mod swap_limits;
 mod swap_moves;
 mod swap_numbers;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<&'static Case> {
         swap_numbers::CASES,
         swap_moves::CASES,
         swap_limits::CASES,
+        swap_lazyfree::CASES,
         swap_large::CASES,
         swap_faults::CASES,
         swap_conditions::CASES,

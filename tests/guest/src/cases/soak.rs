@@ -3,8 +3,8 @@
 //! A long run of random operations on several processes, every page checked against a model, while swap is turned off
 //! and on, memory reclaimed and compacted, and the knobs change.
 //!
-//! MADV_FREE is among the operations only if `SOAK_LAZYFREE` is in the environment: the stock kernel then loses pages of
-//! forks within half a minute, with its own KSM as well as with ours.
+//! On the kernel's own KSM MADV_FREE is left out unless `SOAK_LAZYFREE` is in the environment: it loses pages there
+//! within half a minute (`swap_lazyfree` tells how).
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ impl Soak<'_> {
             self.started, self.bench.seed, self.done
         );
         self.started += 1;
-        let lazyfree = std::env::var_os("SOAK_LAZYFREE").is_some();
+        let lazyfree = self.bench.ours() || std::env::var_os("SOAK_LAZYFREE").is_some();
         let worker = Worker::start(&name, |steps| Memory::new(seed, lazyfree).live(steps))?;
         self.workers.push(worker);
         Ok(())
