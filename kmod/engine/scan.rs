@@ -477,8 +477,8 @@ fn visit(engine: &mut Engine, at: At<'_>) -> Visit {
         && state != State::Stable
         && at.chunk.grow_older(at.slot)
     {
+        // It stays in the unstable tree, so that an equal page finds it meanwhile.
         STATS.pages_skipped.inc();
-        reap::unhang(engine, at.chunk, at.slot);
         return Visit::Skipped;
     }
     if is_merged {

@@ -29,11 +29,14 @@ static int spin_forever(void *unused)
 /* Every CPU spins with interrupts off: only an NMI gets through. */
 static void deaf(void)
 {
+	const int here = raw_smp_processor_id();
 	struct task_struct *task;
 	int cpu;
 
+	/* Making a thread sleeps, and might wake up on a CPU that was passed over already. */
+	set_cpus_allowed_ptr(current, cpumask_of(here));
 	for_each_online_cpu(cpu) {
-		if (cpu == raw_smp_processor_id())
+		if (cpu == here)
 			continue;
 		task = kthread_create(spin_forever, NULL, "misbehave/%d", cpu);
 		if (IS_ERR(task))

@@ -88,7 +88,7 @@ fn run(bench: &Bench) -> Outcome {
 
 impl Soak<'_> {
     fn start(&mut self) -> Outcome {
-        let seed = self.bench.seed << 20 | self.started;
+        let seed = (self.bench.seed << 20) | self.started;
         let name = format!(
             "process {} of seed {} (after {} operations of others)",
             self.started, self.bench.seed, self.done

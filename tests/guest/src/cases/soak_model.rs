@@ -115,7 +115,7 @@ impl Memory {
     /// A content: mostly one that others have as well.
     fn content(&mut self) -> u64 {
         match self.random.below(8) {
-            0 => self.random.next() | 1 << 40,
+            0 => self.random.next() | (1 << 40),
             _ => self.random.below(COMMON),
         }
     }
@@ -255,8 +255,8 @@ impl Part {
             libc::PROT_READ,
             libc::PROT_READ | libc::PROT_WRITE,
         ] {
-            // SAFETY: our own region, which nobody touches meanwhile.
             sys::check(
+                // SAFETY: our own region, which nobody touches meanwhile.
                 unsafe { libc::mprotect(addr as *mut _, pages.len() * PAGE, protection) }.into(),
             )
             .context("mprotect")?;

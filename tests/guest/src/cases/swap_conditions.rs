@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 1 the page-table entry is the folio's | none | see below |
 //! | 2 it is not exclusive | `swapin/exclusive_entry` | a process's write shows in another process |
-//! | 3 a sharer, or a fork of one | `swapin/stranger_first` | pages that no reclaim can push out again |
+//! | 3 a sharer, or a fork of one | `swapin/stranger_first`, `_after` | pages that no reclaim can push out again |
 //! | 4 no other page in memory | `swapin/page_elsewhere` | a private page claims the node; the self-check fails |
 //! | 5 the VMA is mergeable | `swapin/not_mergeable` | a process that left is merged again |
 //! | 6 the content is the node's | `swapin/other_content` | a page of other content claims the node |
