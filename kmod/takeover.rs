@@ -85,7 +85,7 @@ pub(crate) fn post_patch() {
     sys::intree::take_all(engine::entry::adopt);
     // Those that entered here and exited in mm/ksm.c while tasks were switching.
     space::for_each(&engine::hold(), |space| {
-        if space.is_abandoned() {
+        if space.has_no_users() {
             space.kill();
         }
     });
@@ -118,7 +118,7 @@ pub(crate) fn post_unpatch() {
     });
     drop(engine);
     // The numbers of each mm are the kernel's to change once it can be started again.
-    engine::settle();
+    engine::finish_pending();
     PREPARED.store(false, Relaxed);
     sys::hotplug::unregister();
     faces::sysfs::remove();

@@ -220,13 +220,14 @@ int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct pa
 	return err;
 }
 
-void swapksm_split(struct page *page)
+bool swapksm_split(struct page *page)
 {
 	struct folio *folio = page_folio(page);
+	bool is_split;
 
 	if (!folio_trylock(folio))
-		return;
-	if (folio_test_large(folio))
-		split_huge_page(page);
+		return false;
+	is_split = !folio_test_large(folio) || split_huge_page(page) == 0;
 	folio_unlock(page_folio(page));
+	return is_split;
 }

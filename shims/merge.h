@@ -30,8 +30,8 @@ int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct pa
 
 /*
  * Split the large folio of @page, on which the caller has one reference.
- * Used when both partners of a merge lie in one folio. Best effort.
+ * Used when both partners of a merge lie in one folio. False: it is still large.
  */
-void swapksm_split(struct page *page);
+bool swapksm_split(struct page *page);
 
 #endif

@@ -175,7 +175,7 @@ struct mm_struct *swapksm_mm_of_pid(int number)
 }
 #endif
 
-bool swapksm_mm_dying(struct mm_struct *mm)
+bool swapksm_mm_has_no_users(struct mm_struct *mm)
 {
 	return atomic_read(&mm->mm_users) == 0;
 }

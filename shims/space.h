@@ -58,7 +58,7 @@ void swapksm_mm_read_unlock(struct mm_struct *mm);
 struct mm_struct *swapksm_mm_of_pid(int number);
 
 /* Has the last user gone? The second is for a caller that is a user itself: has the last other one? */
-bool swapksm_mm_dying(struct mm_struct *mm);
+bool swapksm_mm_has_no_users(struct mm_struct *mm);
 bool swapksm_mm_abandoned(struct mm_struct *mm);
 
 /* MMF_VM_MERGEABLE: known to the merger; MMF_VM_MERGE_ANY: wants all its mappings merged. */

@@ -185,19 +185,24 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 	return kind;
 }
 
-bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vma *anon_vma, unsigned long index)
+/* The mapping at an address, if it is one whose page tables swapksm_pte_read() may look at. */
+static struct vm_area_struct *anon_vma_at(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
 
-	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL) &&
-	       swapksm_anon_vma_finds(anon_vma, index, vma, addr);
+	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL) ? vma : NULL;
+}
+
+bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vma *anon_vma, unsigned long index)
+{
+	struct vm_area_struct *vma = anon_vma_at(mm, addr);
+
+	return vma && swapksm_anon_vma_finds(anon_vma, index, vma, addr);
 }
 
 bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr)
 {
-	struct vm_area_struct *vma = vma_lookup(mm, addr);
-
-	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL);
+	return anon_vma_at(mm, addr);
 }
 
 struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long addr)

@@ -85,13 +85,18 @@ fn check_space(engine: &mut Engine, space: Live<Space>, tally: &mut Tally, out: 
     let lock = user.as_ref().map(MmUser::read_lock);
     let mut index = 0;
     while let Some(chunk) = space.find(engine, &mut index, usize::MAX >> 21) {
-        let mut used = 0;
         for slot in 0..SLOTS {
-            let state = chunk.state.lock().state(slot);
+            let (state, is_used) = {
+                let mut chunk = chunk.state.lock();
+                (chunk.state(slot), chunk.is_used(slot))
+            };
+            if is_used != (state != State::Free) {
+                let _ = writeln!(out, "{state:?} item: its slot counts as used: {is_used}");
+                tally.differences += 1;
+            }
             if state == State::Free {
                 continue;
             }
-            used += 1;
             tally.items += 1;
             tally.unstable += i64::from(state == State::Unstable);
             tally.stable += i64::from(state == State::Stable);
@@ -101,15 +106,6 @@ fn check_space(engine: &mut Engine, space: Live<Space>, tally: &mut Tally, out: 
                     tally.differences += 1;
                 }
             }
-        }
-        if used != chunk.used(engine) {
-            let _ = writeln!(
-                out,
-                "chunk: {} slots counted, {} in use",
-                chunk.used(engine),
-                used
-            );
-            tally.differences += 1;
         }
         index += 1;
     }

@@ -130,7 +130,7 @@ pub(crate) struct ChunkState {
     /// Slots that are Stable.
     stable: Slots,
     /// Stable slots whose page has been looked at since their pointer was installed: nothing is left to be done there.
-    settled: Slots,
+    visited: Slots,
     /// Slots an invalidation hit and the reaper has not looked at yet.
     suspect: Slots,
     /// `Space::state`'s sequence at the last invalidation here.
@@ -154,8 +154,6 @@ pub(crate) struct Chunk {
     pub(crate) index: usize,
     /// The items; the array never moves.
     items: *mut Item,
-    /// Slots that are not free.
-    used: EngineCell<usize>,
     /// The reaper's queue, under its lock.
     pub(crate) next_dirty: UnsafeCell<*mut Chunk>,
     tail: UnsafeCell<b::swapksm_chunk_tail>,
@@ -169,6 +167,11 @@ impl ChunkState {
 
     pub(crate) fn state(&mut self, slot: usize) -> State {
         self.word(slot).state()
+    }
+
+    #[cfg(swapksm_debug)]
+    pub(crate) fn is_used(&self, slot: usize) -> bool {
+        self.used.has(slot)
     }
 
     pub(crate) fn is_live(&self, slot: usize) -> bool {
@@ -188,7 +191,7 @@ impl ChunkState {
         slots
     }
 
-    #[cfg(swapksm_debug)]
+    /// Has an invalidation hit the slot that the reaper has not looked into yet?
     pub(crate) fn is_suspect(&self, slot: usize) -> bool {
         self.suspect.has(slot)
     }
@@ -231,7 +234,7 @@ impl ChunkState {
             }
             at = slot + 1;
             self.live.put(slot, false);
-            self.settled.put(slot, false);
+            self.visited.put(slot, false);
             let ours = self.busy_slot as usize == slot && self.busy_task == current;
             // The walker of the node's own page looks itself what became of the entry (`super::rmap`).
             let walked = !ours
@@ -246,14 +249,14 @@ impl ChunkState {
     }
 
     /// See the field.
-    pub(crate) fn settled(&self) -> Slots {
-        self.settled
+    pub(crate) fn visited(&self) -> Slots {
+        self.visited
     }
 
     /// A Stable slot has been looked at.
-    pub(crate) fn settle(&mut self, slot: usize) {
+    pub(crate) fn set_visited(&mut self, slot: usize) {
         if self.live.has(slot) && self.stable.has(slot) {
-            self.settled.put(slot, true);
+            self.visited.put(slot, true);
         }
     }
 
@@ -358,11 +361,6 @@ impl Chunk {
         self.state.lock().word(slot).is_hashed()
     }
 
-    /// Slots in use.
-    pub(crate) fn used(&self, engine: &Engine) -> usize {
-        self.used.get(engine)
-    }
-
     /// Counts a visit for smart scan, see [`Word::grow_older`].
     pub(crate) fn grow_older(&self, slot: usize) -> bool {
         self.state.lock().word(slot).grow_older()
@@ -417,12 +415,10 @@ impl Chunk {
         true
     }
 
-    fn count(&self, engine: &mut Engine, by: isize) {
+    fn count(&self, _engine: &mut Engine, by: isize) {
         if by == 0 {
             return;
         }
-        let used = self.used.get(engine).wrapping_add_signed(by);
-        self.used.set(engine, used);
         STATS.rmap_items.add(by as i64);
         // SAFETY: The space keeps its mm, and the engine is held.
         unsafe { b::swapksm_mm_count_items(self.space().mm(), by) };
@@ -433,7 +429,7 @@ impl Chunk {
         {
             let mut state = self.state.lock();
             state.live.put(slot, false);
-            state.settled.put(slot, false);
+            state.visited.put(slot, false);
             state.used.put(slot, false);
             state.word(slot).set_state(State::Free);
         }
@@ -460,7 +456,7 @@ impl Chunk {
         let sharer = state.sharer(slot)?;
         state.word(slot).set_state(State::Volatile);
         state.stable.put(slot, false);
-        state.settled.put(slot, false);
+        state.visited.put(slot, false);
         Some(sharer)
     }
 
@@ -475,14 +471,11 @@ impl Chunk {
     }
 
     /// Frees the chunk when nothing uses it: false while a slot is in use or the reaper's queue has it.
-    pub(crate) fn try_free(self: Live<Self>, engine: &mut Engine) -> bool {
-        if self.used(engine) != 0 {
-            return false;
-        }
+    pub(crate) fn try_free(self: Live<Self>, _engine: &mut Engine) -> bool {
         let space = self.space();
         {
             let mut state = self.state.lock();
-            if state.queued {
+            if state.queued || state.used.next(0).is_some() {
                 return false;
             }
             state.dead = true;

@@ -35,7 +35,7 @@ pub(crate) fn adopt(mm: *mut b::mm_struct) {
         stay_unmerged(mm);
     }
     // SAFETY: The caller keeps the struct.
-    if unsafe { b::swapksm_mm_dying(mm) } {
+    if unsafe { b::swapksm_mm_has_no_users(mm) } {
         // Its exit may have come before us, and will not come again.
         space::exit(mm);
     }

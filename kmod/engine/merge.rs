@@ -76,8 +76,16 @@ fn is_full() -> bool {
     limit != 0 && STATS.pages_shared.get() as u64 >= limit
 }
 
-/// A private page whose hash has just been taken.
-pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) {
+/// What a visit came to.
+pub(crate) enum Outcome {
+    Done,
+    /// The large folio of the page was split, because another page of it has the same content: the two can be merged now,
+    /// so look again from this slot on.
+    Split(usize),
+}
+
+/// A private page: takes its hash, and merges it if it is the one of the last visit.
+pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) -> Outcome {
     let realm = realm_of(at.chunk, page.pfn());
     if at.chunk.state.lock().state(at.slot) == State::Stable {
         // Its mapping was given a page of its own without telling us: large swap-in, for one.
@@ -88,26 +96,30 @@ pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) {
         // Out of the tree first: it is ordered by the hash.
         reap::unhang(engine, at.chunk, at.slot);
         at.chunk.set_hash(engine, at.slot, hash);
-        return;
+        return Outcome::Done;
     }
     if CONFIG.use_zero_pages.load(Relaxed)
         && hash == realm.empty_hash(engine)
         && merge_zero(engine, at, &page)
     {
-        return;
+        return Outcome::Done;
     }
     if merge_stable(engine, at, &page, realm, hash) {
-        return;
+        return Outcome::Done;
     }
     if at.chunk.state.lock().state(at.slot) == State::Unstable {
         // Whoever has the same content finds us.
-        return;
+        return Outcome::Done;
     }
-    if !merge_unstable(engine, at, page, realm, hash) {
-        // SAFETY: A Volatile item is in no tree; it leaves this one before its slot or hash changes.
-        unsafe { engine.unstable.insert(at.chunk.tree_link(at.slot), hash) };
-        at.chunk.set_state(engine, at.slot, State::Unstable);
-        STATS.pages_unshared.inc();
+    match merge_unstable(engine, at, page, realm, hash) {
+        Some(outcome) => outcome,
+        None => {
+            // SAFETY: A Volatile item is in no tree; it leaves this one before its slot or hash changes.
+            unsafe { engine.unstable.insert(at.chunk.tree_link(at.slot), hash) };
+            at.chunk.set_state(engine, at.slot, State::Unstable);
+            STATS.pages_unshared.inc();
+            Outcome::Done
+        }
     }
 }
 
@@ -233,9 +245,15 @@ fn share(
     node.attach(engine, sharer, at.chunk, at.slot, anon_vma, index);
 }
 
-/// Looks for a partner in the unstable tree. True: there was one, whether or not the merge came about; like the stock
-/// kernel's, a page whose merge failed is not inserted but tried again in the next pass.
-fn merge_unstable(engine: &mut Engine, at: At<'_>, page: Page, realm: Realm, hash: u64) -> bool {
+/// Looks for a partner in the unstable tree. `None`: there is none. Like the stock kernel's, a page whose merge failed is
+/// not inserted but tried again in the next pass.
+fn merge_unstable(
+    engine: &mut Engine,
+    at: At<'_>,
+    page: Page,
+    realm: Realm,
+    hash: u64,
+) -> Option<Outcome> {
     let mut link = engine.unstable.first_equal(hash);
     let mut tries = TRIES;
     while !link.is_null() && tries > 0 {
@@ -253,7 +271,7 @@ fn merge_unstable(engine: &mut Engine, at: At<'_>, page: Page, realm: Realm, has
         };
         if partner.as_ptr() == page.as_ptr() {
             // Shared by fork: one page already.
-            return true;
+            return Some(Outcome::Done);
         }
         if nid_of(partner.pfn()) != realm.nid {
             continue;
@@ -264,19 +282,28 @@ fn merge_unstable(engine: &mut Engine, at: At<'_>, page: Page, realm: Realm, has
         }
         if is_full() {
             STATS.merge_denied.inc();
-            return true;
+            return Some(Outcome::Done);
         }
         if partner.folio() == page.folio() {
             // Two pages of one large folio: our two references keep it from being split. With one it can be.
             drop(partner);
             // SAFETY: One reference is ours.
-            unsafe { b::swapksm_split(page.as_ptr()) };
-            return true;
+            let is_split = unsafe { b::swapksm_split(page.as_ptr()) };
+            let from = if chunk == at.chunk {
+                slot.min(at.slot)
+            } else {
+                at.slot
+            };
+            return Some(if is_split {
+                Outcome::Split(from)
+            } else {
+                Outcome::Done
+            });
         }
         merge_two(engine, at, page, chunk, slot, partner, hash);
-        return true;
+        return Some(Outcome::Done);
     }
-    false
+    None
 }
 
 /// The page an item points to, with a reference. The pointer is true as long as the chunk's lock is held, and what it
@@ -436,12 +463,12 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         let mut state = at.chunk.state.lock();
         let is_known = state.sharer(at.slot).is_some_and(|s| s.node() == node);
         if is_known {
-            state.settle(at.slot);
+            state.set_visited(at.slot);
         }
         is_known
     };
     if is_known {
-        resettle(engine, node, page.pfn());
+        rekey(engine, node, page.pfn());
         return;
     }
     reap::unhang(engine, at.chunk, at.slot);
@@ -469,7 +496,7 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
 }
 
 /// While merging across NUMA nodes is forbidden: a page that migrated belongs to another realm now.
-fn resettle(engine: &mut Engine, node: Live<Node>, pfn: u64) {
+fn rekey(engine: &mut Engine, node: Live<Node>, pfn: u64) {
     let mut key = node.key.get(engine);
     let nid = nid_of(pfn);
     if key.nid == nid {

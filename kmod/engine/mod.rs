@@ -339,8 +339,8 @@ pub(crate) fn sync() -> Result {
 }
 
 /// Waits until nothing at all is pending. All spaces have ended, so nothing is added. May sleep.
-pub(crate) fn settle() {
-    reap::settle_all();
+pub(crate) fn finish_pending() {
+    reap::finish_all();
 }
 
 /// A setting that the scanner may be sleeping over was changed.

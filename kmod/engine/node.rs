@@ -277,31 +277,29 @@ impl Node {
         if state.pfn == NO_PFN {
             return None;
         }
-        // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline. The reference
-        // is ours.
-        let folio = unsafe {
-            Folio::from_raw(b::swapksm_keyhole(
-                state.pfn as usize,
-                ptr::from_ref(self).cast(),
-            ))
-        };
+        let folio = self.keyhole(&state);
         if folio.is_none() {
             state.pfn = NO_PFN;
         }
         folio
     }
 
-    /// Gives up the page if memory failure has taken it from everybody: it keeps its key then, and what it was is in swap.
-    /// The node's lock is held. False: the page is not broken, still mapped, or just being dealt with.
-    pub(crate) fn disown_broken(&self, state: &mut NodeState) -> bool {
-        // SAFETY: As in `folio`.
-        let folio = unsafe {
+    /// The frame the node remembers, if its page is still there, with a reference. The node's lock is held.
+    fn keyhole(&self, state: &NodeState) -> Option<Folio> {
+        // SAFETY: Frames of nodes are those of existing memory: they are forgotten when it goes offline. The reference
+        // is ours.
+        unsafe {
             Folio::from_raw(b::swapksm_keyhole(
                 state.pfn as usize,
                 ptr::from_ref(self).cast(),
             ))
-        };
-        let Some(folio) = folio.filter(Folio::is_poisoned) else {
+        }
+    }
+
+    /// Gives up the page if memory failure has taken it from everybody: it keeps its key then, and what it was is in swap.
+    /// The node's lock is held. False: the page is not broken, still mapped, or just being dealt with.
+    pub(crate) fn disown_broken(&self, state: &mut NodeState) -> bool {
+        let Some(folio) = self.keyhole(state).filter(Folio::is_poisoned) else {
             return false;
         };
         let Some(folio) = folio.try_lock_owned() else {
@@ -588,11 +586,9 @@ impl Node {
 
     /// The sharers: none comes or goes while the engine is held.
     pub(crate) fn sharers<'a>(&self, _engine: &'a Engine) -> Sharers<'a> {
-        // SAFETY: As said.
-        Sharers(
-            unsafe { (*self.state.data_ptr()).sharers },
-            core::marker::PhantomData,
-        )
+        // SAFETY: The engine is held: nobody changes the list.
+        let first = unsafe { (*self.state.data_ptr()).sharers };
+        Sharers(first, core::marker::PhantomData)
     }
 
     /// Makes this node the one of its ring that is in the tree, instead of `first`.

@@ -13,7 +13,10 @@
 //! While anything is marked or queued, `pending` is not zero; `sync` waits until what was pending when it was called has
 //! been looked at.
 
-use core::{ptr, sync::atomic::AtomicBool};
+use core::{
+    ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use super::{
     chunk::{Chunk, Slots},
@@ -50,8 +53,8 @@ pub(super) static WORK: Event = Event::new_static();
 static HURRY: Event = Event::new_static();
 /// The reaper has finished a round.
 static DONE: Event = Event::new_static();
-/// Somebody waits for `DONE`.
-static RETRY: AtomicBool = AtomicBool::new(false);
+/// Something was put off in that round.
+static PUT_OFF: AtomicBool = AtomicBool::new(false);
 
 /// To be called once, before any space exists.
 pub(super) fn init() {
@@ -96,28 +99,24 @@ pub(super) fn doubt(node: Live<Node>) {
     WORK.signal();
 }
 
-/// Marks all sharers of the next node in doubt. False: there is none.
-fn suspect_sharers(engine: &mut Engine) -> bool {
-    let node = {
-        let mut dirty = DIRTY.lock();
-        // SAFETY: Queued nodes have a reference.
-        let Some(node) = (unsafe { Live::from_raw(dirty.nodes) }) else {
-            return false;
-        };
-        // SAFETY: Under the lock.
-        unsafe {
-            dirty.nodes = *node.next_doubted.get();
-            *node.is_doubted.get() = false;
-        }
-        node
-    };
+/// Takes the next node in doubt from the queue, with the queue's reference.
+fn next_doubted() -> Option<Live<Node>> {
+    let mut dirty = DIRTY.lock();
+    // SAFETY: Queued nodes have a reference; the links are under the lock.
+    unsafe {
+        let node = Live::from_raw(dirty.nodes)?;
+        dirty.nodes = *node.next_doubted.get();
+        *node.is_doubted.get() = false;
+        Some(node)
+    }
+}
+
+/// Marks all sharers of a node.
+fn suspect_sharers(engine: &mut Engine, node: Live<Node>) {
     for sharer in node.sharers(engine) {
         suspect(sharer.chunk(), sharer.slot());
         thread::cond_resched();
     }
-    node.put();
-    STATS.pending.dec();
-    true
 }
 
 /// Queues a space that has just died. The list's reference keeps it.
@@ -145,11 +144,11 @@ pub(super) fn suspect(chunk: Live<Chunk>, slot: usize) {
 
 /// Waits until what is pending now is done. `EINTR` when a signal comes first. No lock held.
 pub(super) fn sync() -> kernel::error::Result {
-    settle(2, |seen| DONE.wait_user(seen))
+    settle(|seen| DONE.wait_user(seen))
 }
 
 /// Does everything that is pending; nothing is being added. In the caller's own context. May sleep.
-pub(super) fn settle_all() {
+pub(super) fn finish_all() {
     loop {
         let seen = DONE.read();
         round();
@@ -162,10 +161,9 @@ pub(super) fn settle_all() {
     }
 }
 
-/// The same for a kernel thread of ours.
+/// As `sync`, for a kernel thread of ours; returns early when it shall stop.
 pub(super) fn sync_thread() {
-    // What must be tried again, for a lock or a migration, is waited for a little.
-    let _ = settle(8, |seen| {
+    let _ = settle(|seen| {
         DONE.wait(seen, 0);
         if thread::should_stop() {
             return Err(kernel::error::code::EINTR);
@@ -175,19 +173,28 @@ pub(super) fn sync_thread() {
 }
 
 /// Not for an instant of silence, which a process can put off for as long as it likes: what is pending now has been
-/// looked at when the round that may be running and one more are over: two rounds at least.
-fn settle(rounds: i32, wait: impl Fn(i32) -> kernel::error::Result) -> kernel::error::Result {
+/// looked at when the round that may be running and one more are over. If something had to be put off then, for a lock
+/// or an invalidation that goes on, some more rounds are waited for, at the reaper's own pace.
+fn settle(wait: impl Fn(i32) -> kernel::error::Result) -> kernel::error::Result {
     let first = DONE.read();
+    let since_ns = thread::now_ns();
     loop {
         let seen = DONE.read();
-        if STATS.pending.get() == 0 || seen.wrapping_sub(first) >= rounds {
+        let rounds = seen.wrapping_sub(first);
+        let is_over =
+            rounds >= 2 && (!PUT_OFF.load(Relaxed) || thread::now_ns() - since_ns >= PATIENCE_NS);
+        if STATS.pending.get() == 0 || is_over {
             return Ok(());
         }
-        HURRY.signal();
+        if rounds < 2 {
+            HURRY.signal();
+        }
         wait(seen)?;
     }
 }
 
+/// How long who waits is patient with those who keep a lock, or an invalidation running.
+const PATIENCE_NS: u64 = 1_000_000_000;
 /// Microseconds that work may lie before it is done. To wake the reaper costs the task that is being told of an
 /// invalidation more than all the rest, so it is done for many at once.
 const REST_US: u64 = 10_000;
@@ -197,19 +204,23 @@ pub(crate) fn main() {
     while !thread::should_stop() {
         let seen = WORK.read();
         let hurry = HURRY.read();
-        round();
+        let put_off = round();
+        PUT_OFF.store(put_off, Relaxed);
         DONE.signal();
-        // An entry under migration says nothing yet: come back for it.
-        if !RETRY.swap(false, core::sync::atomic::Ordering::Relaxed) {
+        if !put_off {
             WORK.wait(seen, 0);
         }
         HURRY.wait(hurry, REST_US);
     }
 }
 
-/// Does all that is queued. May sleep.
-pub(super) fn round() {
-    while suspect_sharers(&mut hold()) {}
+/// Does all that is queued. True: some of it could not be told yet and is queued again. May sleep.
+pub(super) fn round() -> bool {
+    while let Some(node) = next_doubted() {
+        suspect_sharers(&mut hold(), node);
+        node.put();
+        STATS.pending.dec();
+    }
     let (mut chunks, mut spaces) = {
         let mut dirty = DIRTY.lock();
         (
@@ -217,12 +228,13 @@ pub(super) fn round() {
             core::mem::replace(&mut dirty.spaces, ptr::null_mut()),
         )
     };
+    let mut put_off = false;
     // SAFETY: A queued chunk is not freed, a dead space not before it is unlisted below. Links are read before the
     // chunk can be queued again.
     unsafe {
         while let Some(chunk) = Live::from_raw(chunks) {
             chunks = *chunk.next_dirty.get();
-            reap(&mut hold(), chunk);
+            put_off |= reap(&mut hold(), chunk);
             thread::cond_resched();
         }
         while let Some(space) = Live::from_raw(spaces) {
@@ -232,9 +244,11 @@ pub(super) fn round() {
             thread::cond_resched();
         }
     }
+    put_off
 }
 
-fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
+/// Judges the suspects of a chunk that has left the queue. True: some are queued again.
+fn reap(engine: &mut Engine, chunk: Live<Chunk>) -> bool {
     let suspects = chunk.state.lock().take_suspects();
     let space = chunk.space();
     // An invalidation counts itself before it marks, so the one that marked these is over, with what it changed, or is
@@ -243,6 +257,7 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
     // The reads of page tables below need the mm; those of a dead one name nothing any more.
     space.get();
     let user = MmUser::get(&space);
+    let mut put_off = false;
     {
         let lock = match user.as_ref().map(MmUser::try_read_lock) {
             // Who keeps his mmap lock shall not keep us: everybody waits for us.
@@ -251,12 +266,13 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) {
             None => Reading::Gone,
         };
         each(&suspects, |slot| {
-            judge(engine, chunk, slot, &lock, unsettled);
+            put_off |= !judge(engine, chunk, slot, &lock, unsettled);
             STATS.pending.dec();
         });
     }
     chunk.try_free(engine);
     space.put();
+    put_off
 }
 
 fn each(slots: &Slots, mut then: impl FnMut(usize)) {
@@ -275,13 +291,14 @@ enum Reading<'a> {
     Gone,
 }
 
+/// Decides what became of an item. False: it cannot be told yet.
 fn judge(
     engine: &mut Engine,
     chunk: Live<Chunk>,
     slot: usize,
     lock: &Reading<'_>,
     unsettled: bool,
-) {
+) -> bool {
     let (state, live) = {
         let mut chunk = chunk.state.lock();
         (chunk.state(slot), chunk.is_live(slot))
@@ -295,11 +312,12 @@ fn judge(
             Verdict::Member | Verdict::InSwap(_) if !unsettled => {}
             Verdict::Gone => forget(engine, chunk, slot),
             Verdict::Member | Verdict::InSwap(_) | Verdict::Later => {
-                RETRY.store(true, core::sync::atomic::Ordering::Relaxed);
                 suspect(chunk, slot);
+                return false;
             }
         },
     }
+    true
 }
 
 enum Verdict {

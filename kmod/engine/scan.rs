@@ -12,7 +12,7 @@ use super::{
     chunk::{Chunk, Slots, SLOTS},
     hold,
     locks::{Event, Live},
-    merge::{self, At},
+    merge::{self, At, Outcome},
     node::{Node, NO_PFN},
     reap,
     space::{self, Look, MmUser, Space, Watch},
@@ -52,6 +52,8 @@ pub(super) struct Cursor {
     uncounted: bool,
     /// How often the next step has been tried in vain.
     tries: u32,
+    /// Where a page was last lost while it was looked at.
+    lost_at: usize,
     /// When chains were last looked through.
     pruned_ns: u64,
 }
@@ -69,6 +71,7 @@ impl Cursor {
             joined: 0,
             uncounted: false,
             tries: 0,
+            lost_at: 0,
             pruned_ns: 0,
         }
     }
@@ -423,34 +426,37 @@ fn scan_chunk(
         return None;
     }
     drop_stale(engine, chunk, &stale);
-    let settled = if merge::moves_between_realms() {
+    let visited = if merge::moves_between_realms() {
         Slots::default()
     } else {
-        chunk.state.lock().settled()
+        chunk.state.lock().visited()
     };
     let mut scanned = 0;
     let mut next = found.to();
-    let mut is_first = true;
     for slot in found.from()..found.to() {
         if found.pfn(slot).is_none() {
             continue;
         }
-        if settled.has(slot) {
+        if visited.has(slot) {
             scanned += 1;
             continue;
         }
         match visit(engine, At { chunk, slot, user }) {
             Visit::Done => scanned += 1,
             Visit::Skipped => {}
-            // Splitting a large folio, for one, moves all its pages away for a moment. The first is passed over, so that
-            // it goes on in any case.
-            Visit::Lost if is_first => scanned += 1,
+            // A second time, so that it goes on in any case.
+            Visit::Lost if engine.cursor.lost_at == chunk.address(slot) => scanned += 1,
+            // Splitting a large folio, for one, moves all its pages away for a moment.
             Visit::Lost => {
+                engine.cursor.lost_at = chunk.address(slot);
+                next = slot;
+                break;
+            }
+            Visit::From(slot) => {
                 next = slot;
                 break;
             }
         }
-        is_first = false;
     }
     chunk.try_free(engine);
     STATS.pages_scanned.add(i64::from(scanned));
@@ -461,8 +467,10 @@ enum Visit {
     Done,
     /// Smart scan left it out; it does not count as looked at.
     Skipped,
-    /// The item has lost its pointer since it was installed.
+    /// The item has lost its pointer since it was installed, and nothing came of it.
     Lost,
+    /// Pages from this slot on are to be looked at again.
+    From(usize),
 }
 
 /// Looks at one item.
@@ -483,10 +491,21 @@ fn visit(engine: &mut Engine, at: At<'_>) -> Visit {
     }
     if is_merged {
         merge::visit_merged(engine, at, &page);
-    } else {
-        merge::visit_private(engine, at, page);
+        return Visit::Done;
     }
-    Visit::Done
+    if let Outcome::Split(from) = merge::visit_private(engine, at, page) {
+        return Visit::From(from);
+    }
+    // Somebody else's invalidation came while we were at it: NUMA balancing's, for one.
+    let mut state = at.chunk.state.lock();
+    match state.state(at.slot) {
+        State::Volatile | State::Unstable
+            if !state.is_live(at.slot) && state.is_suspect(at.slot) =>
+        {
+            Visit::Lost
+        }
+        _ => Visit::Done,
+    }
 }
 
 /// What a reading of one chunk's page table found.

@@ -383,9 +383,9 @@ impl Space {
     }
 
     /// Has the mm's last user gone?
-    pub(crate) fn is_abandoned(&self) -> bool {
+    pub(crate) fn has_no_users(&self) -> bool {
         // SAFETY: The space keeps the struct.
-        unsafe { b::swapksm_mm_dying(self.mm()) }
+        unsafe { b::swapksm_mm_has_no_users(self.mm()) }
     }
 
     pub(crate) fn is_dead(&self) -> bool {

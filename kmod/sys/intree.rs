@@ -28,7 +28,7 @@ pub(crate) fn take_all(mut each: impl FnMut(*mut b::mm_struct)) {
             return;
         }
         // SAFETY: The list's reference is ours now.
-        if !unsafe { b::swapksm_mm_dying(mm) } {
+        if !unsafe { b::swapksm_mm_has_no_users(mm) } {
             each(mm);
         }
         // SAFETY: As above.
