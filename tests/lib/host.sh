@@ -45,6 +45,7 @@ count_host() {
 }
 
 host_tests() {
+	run_on_host bad-luck tests/bad-luck/run
 	case $only in
 	host* | '*') ;;
 	*) return 0 ;;
