@@ -7,7 +7,7 @@ KERNEL ?=
 kernel_option = $(if $(KERNEL),--kernel $(KERNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare update module module-debug tools demo test test-host test-vm peers bench lint fmt install uninstall clean distclean
+.PHONY: help prepare update module module-debug tools demo test test-host test-vm test-all peers bench lint fmt install uninstall clean distclean
 
 help: ## this list
 	@echo 'swapksm: samepage merging for a stock Debian kernel, as a Rust module'
@@ -42,6 +42,9 @@ test-host: tools ## the tests that need no VM
 
 test-vm: tools module ## the tests in VMs
 	@tests/run --vm $(kernel_option)
+
+test-all: prepare ## every suite on every kernel (a day; goes on where it was stopped); writes Documentation/test-results.md
+	@tests/all; rc=$$?; tests/all --table && exit $$rc
 
 peers: prepare ## the kernel's own tests and stress-ng on the stock KSM and on swapksm, in a table (40 minutes)
 	@tests/peers/run $(kernel_option)

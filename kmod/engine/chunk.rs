@@ -14,7 +14,7 @@
 //!   Unstable items the pointer is all there is, so they end. A Stable one ends only when its page-table entry no longer
 //!   names the node's page: failed reclaim, migration there and back, MADV_FREE and swapping out all keep it.
 
-use core::{cell::UnsafeCell, mem::offset_of, ptr};
+use core::{cell::UnsafeCell, cmp::Ordering, mem::offset_of, ptr};
 
 use super::{
     locks::{EngineCell, Live, Spin},
@@ -182,10 +182,10 @@ impl ChunkState {
     pub(crate) fn by_page(&self, from: usize) -> Slots {
         let mut slots = self.used.without(&self.stable).union(&self.live);
         for (at, word) in slots.0.iter_mut().enumerate() {
-            if at < from / 64 {
-                *word = 0;
-            } else if at == from / 64 {
-                *word &= u64::MAX << (from % 64);
+            match at.cmp(&(from / 64)) {
+                Ordering::Less => *word = 0,
+                Ordering::Equal => *word &= u64::MAX << (from % 64),
+                Ordering::Greater => {}
             }
         }
         slots
