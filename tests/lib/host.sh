@@ -53,5 +53,6 @@ host_tests() {
 	local before=$PASSED
 	cargo_tests tools "$REPO/tools/Cargo.toml"
 	cargo_tests tests "$REPO/tests/Cargo.toml"
+	cargo_tests models "$REPO/tests/models/Cargo.toml"
 	say "$((PASSED - before)) host tests passed"
 }
