@@ -11,7 +11,6 @@ case $CACHE in
 *) CACHE=$PWD/$CACHE ;;
 esac
 DEBS=$CACHE/debs
-TREE=$CACHE/tree
 KERNELS=$CACHE/kernel
 LOGS=$CACHE/log
 ME=${0##*/}
@@ -48,6 +47,10 @@ explain_failure() {
 	if grep -qE 'Could not resolve|Temporary failure resolving|Could not connect|Cannot initiate the connection|Connection timed out|Network is unreachable|Connection failed' "$log"; then
 		die "$what: no network ($(grep -m1 -oE '(Could not resolve|Temporary failure resolving|Could not connect|Cannot initiate|Connection timed out|Network is unreachable|Connection failed).*' "$log"))" \
 			"connect the machine (or set http_proxy, or SWAPKSM_MIRROR=URL) and run it again: finished steps are kept"
+	fi
+	if grep -qE 'Release file for .* is expired' "$log"; then
+		die "$what: the mirror's lists have expired ($(grep -m1 -oE 'invalid since [^)]*' "$log"))" \
+			"name another with SWAPKSM_MIRROR=URL, or, if the mirror is a snapshot on purpose, set SWAPKSM_STALE_LISTS=1"
 	fi
 	line=$(grep -m1 -iE '(^|[^a-z])(error|fatal)(:|\[)|^E: |\*\*\* ' "$log" || tail -n 1 "$log")
 	die "$what failed: ${line:-no output}" "the whole output is in $log; run it again after mending: finished steps are kept"

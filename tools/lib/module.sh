@@ -42,6 +42,7 @@ build_module() {
 	build_tools klp-link
 	make_system_map "$dir"
 	vendor_crates
+	use_suite "$(suite_of "$krel")"
 	in_tree nice -n 5 make -j2 --no-print-directory -C "$dir/build" M="$REPO" MO="$out/obj" \
 		KBUILD_MODPOST_WARN=1 SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="${SWAPKSM_DEBUG:-0}" modules 2>&1 </dev/null |
 		build_remarks >&2 ||
@@ -53,5 +54,6 @@ build_module() {
 	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
 	case $krel in debug-*) mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko" ;; esac
 	flock -u 7
+	use_suite trixie
 	say "$out/swapksm.ko"
 }

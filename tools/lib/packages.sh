@@ -2,7 +2,14 @@
 # Finds and downloads Debian's kernel packages, with apt and its signatures, but with lists of our own: the machine's
 # sources stay untouched.
 
-APT=$CACHE/apt
+# The lists of a suite.
+use_lists() {
+	case $SUITE in
+	sid) APT=$CACHE/apt-sid OFFERS=sid ;;
+	*) APT=$CACHE/apt OFFERS=$SUITE-backports ;;
+	esac
+}
+use_lists
 
 kernel_apt() {
 	local command=$1
@@ -11,13 +18,13 @@ kernel_apt() {
 		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
 		-o Dir::State="$APT/state" -o Dir::State::Lists="$APT/lists" -o Dir::State::Status="$APT/status" \
 		-o Dir::Cache="$APT" -o Dir::Cache::Archives="$APT/archives" -o APT::Architecture=amd64 -o APT::Architectures::=amd64 \
-		-o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
+		-o APT::Sandbox::User=root -o Acquire::Languages=none -o "Acquire::Check-Valid-Until=$LISTS_EXPIRE" -o Acquire::Retries=3 "$@"
 }
 
 update_lists() {
 	mkdir -p "$APT/lists/partial" "$APT/archives/partial" "$APT/state"
 	: >"$APT/status"
-	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s-backports main\n' "$MIRROR" "$SUITE" >"$APT/sources.list"
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$MIRROR" "$OFFERS" >"$APT/sources.list"
 	# Without this apt calls a failed download of the lists a success.
 	kernel_apt apt-get -o APT::Update::Error-Mode=any update
 }
@@ -75,7 +82,7 @@ choose_kernel() {
 		lacking="$lacking $krel lacks $(cat "$APT/lacking");"
 	done
 	[ -z "$lacking" ] || die "no complete set of kernel packages for ${asked:-any version}:$lacking" "name another with --kernel VERSION"
-	die "$SUITE-backports has no kernel ${asked:-with Rust metadata}; it has: $(kernels_offered | tr '\n' ' ')" "name one of these with --kernel VERSION"
+	die "$OFFERS has no kernel ${asked:-with Rust metadata}; it has: $(kernels_offered | tr '\n' ' ')" "name one of these with --kernel VERSION"
 }
 
 download_progress() {

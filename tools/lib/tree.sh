@@ -1,14 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0
-# The build tree: Debian 13's toolchain, in a chroot of the cache or, on a Debian 13 host, the host itself.
+# The build tree: Debian 13's toolchain, in a chroot of the cache or, on a Debian 13 host, the host itself; and for kernels
+# of sid, which sid's compilers have built, one with those.
 
-SUITE=trixie
-TOOLCHAIN="gcc-14 libc6-dev make rustc rust-src rustfmt rust-clippy cargo bindgen libclang-19-dev flex bison bc perl
-	libelf-dev libssl-dev zlib1g-dev dwarves kmod cpio xz-utils zstd python3 busybox-static ca-certificates"
 HOST_RELEASE=$(. /etc/os-release && printf '%s %s' "${ID:-}" "${VERSION_ID:-}")
 
-# The kernel's Rust metadata needs the very compiler that built the kernel, so nothing but Debian 13's will do.
+# use_suite trixie|sid: whose toolchain in_tree has from now on
+use_suite() {
+	local compilers
+	SUITE=$1
+	case $SUITE in
+	trixie) TREE=$CACHE/tree compilers='gcc-14 libclang-19-dev' ;;
+	sid) TREE=$CACHE/tree-sid compilers='gcc-16 libclang-dev' ;;
+	esac
+	TOOLCHAIN="$compilers libc6-dev make rustc rust-src rustfmt rust-clippy cargo bindgen flex bison bc perl
+		libelf-dev libssl-dev zlib1g-dev dwarves kmod cpio xz-utils zstd python3 busybox-static ca-certificates"
+}
+use_suite trixie
+# A mirror that is a snapshot has lists that were valid once.
+LISTS_EXPIRE=$([ "${SWAPKSM_STALE_LISTS:-}" = 1 ] && echo false || echo true)
+
+# suite_of KREL: where a kernel comes from
+suite_of() {
+	case $1 in
+	*+deb13-* | debug-* | kcsan-*) echo trixie ;;
+	*) echo sid ;;
+	esac
+}
+
+# The kernel's Rust metadata needs the very compiler that built the kernel, so nothing but its own suite's will do.
 host_is_tree() {
-	[ "$HOST_RELEASE" = "debian 13" ]
+	[ "$HOST_RELEASE $SUITE" = "debian 13 trixie" ]
 }
 
 # in_tree COMMAND…: in the current directory, output and exit code are the command's. Mounts live in a namespace of
@@ -35,11 +56,11 @@ missing_packages() {
 
 make_tree() {
 	rm -rf "$TREE.part"
+	local more=("deb $MIRROR $SUITE-updates main" "deb ${MIRROR%/debian}/debian-security $SUITE-security main")
+	[ "$SUITE" != sid ] || more=()
 	# shellcheck disable=SC2086
-	unshare --mount --propagation private mmdebstrap --variant=apt \
-		--include="$(xargs <<<"$TOOLCHAIN" | tr ' ' ',')" "$SUITE" "$TREE.part" \
-		"deb $MIRROR $SUITE main" "deb $MIRROR $SUITE-updates main" \
-		"deb ${MIRROR%/debian}/debian-security $SUITE-security main"
+	unshare --mount --propagation private mmdebstrap --variant=apt --aptopt="Acquire::Check-Valid-Until \"$LISTS_EXPIRE\"" \
+		--include="$(xargs <<<"$TOOLCHAIN" | tr ' ' ',')" "$SUITE" "$TREE.part" "deb $MIRROR $SUITE main" "${more[@]}"
 	mv "$TREE.part" "$TREE"
 }
 
@@ -70,7 +91,7 @@ prepare_tree() {
 		if [ ! -e "$TREE/etc/debian_version" ]; then
 			rm -rf "$TREE.part"
 			need_space "$CACHE" 3000 "the build tree"
-			long "build tree (Debian 13 toolchain)" tree_progress make_tree
+			long "build tree (toolchain of Debian $SUITE)" tree_progress make_tree
 		fi
 	fi
 	# shellcheck disable=SC2086

@@ -24,7 +24,7 @@ build_strictly() {
 	local krel=$1 objects=$2 debug=$3 output
 	shift 3
 	mkdir -p "$objects"
-	output=$(in_tree nice -n 5 make -s -j2 --no-print-directory -C "$KERNELS/$krel/build" M="$REPO" MO="$objects" \
+	output=$(use_suite "$(suite_of "$krel")" && in_tree nice -n 5 make -s -j2 --no-print-directory -C "$KERNELS/$krel/build" M="$REPO" MO="$objects" \
 		KBUILD_MODPOST_WARN=1 KCFLAGS=-Werror CONFIG_OBJTOOL_WERROR=y SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="$debug" \
 		"$@" modules 2>&1 </dev/null) || {
 		printf 'for %s, SWAPKSM_DEBUG=%s:\n' "$krel" "$debug"

@@ -64,7 +64,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "stock")]
     pub debug_module: bool,
 
-    /// The kernel: a version such as 7.2.12, a release, or "debug" [default: that of tools/prepare]
+    /// The kernel: a version such as 7.2.12, a release, "debug" or "sid" [default: that of tools/prepare]
     #[arg(long, value_name = "VERSION")]
     pub kernel: Option<String>,
 

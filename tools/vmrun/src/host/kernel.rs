@@ -22,7 +22,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// The kernel of that version or release; without a wish the one that tools/prepare has chosen,
-    /// likewise for "debug"; else the newest that fits.
+    /// likewise for a kind of kernel such as "debug" or "sid"; else the newest that fits.
     pub fn choose(cache: &Cache, wish: Option<&str>) -> Result<Kernel, String> {
         let root = cache.kernels();
         let names = fs::read_dir(&root).into_iter().flatten().flatten();
@@ -32,8 +32,7 @@ impl Kernel {
             .collect();
         let default = match wish {
             None => fs::read_to_string(root.join(".default")).ok(),
-            Some(DEBUG) => fs::read_to_string(root.join(".default-debug")).ok(),
-            Some(_) => None,
+            Some(kind) => fs::read_to_string(root.join(format!(".default-{kind}"))).ok(),
         };
         let default = names.iter().find(|name| {
             default
