@@ -49,21 +49,32 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// All counters of the module.
-        pub(crate) struct Stats {
+    ($(#[$all:meta])* $kind:ident: $($(#[$doc:meta])* $name:ident,)+) => {
+        $(#[$all])*
+        pub(crate) struct $kind {
             $($(#[$doc])* pub(crate) $name: Counter,)+
         }
 
-        impl Stats {
-            const fn new() -> Self {
+        impl $kind {
+            /// All zero.
+            pub(crate) const fn new() -> Self {
                 Self { $($name: Counter::new(),)+ }
+            }
+
+            /// As they are now.
+            #[allow(dead_code, reason = "one set of helpers for both kinds")]
+            pub(crate) fn copy(&self) -> Self {
+                let copy = Self::new();
+                $(copy.$name.set(self.$name.get());)+
+                copy
             }
         }
     };
 }
 
 counters! {
+    /// All counters of the module but those of swap-ins.
+    Stats:
     /// Merged pages there are.
     pages_shared,
     /// Pages saved: mappings of merged pages less the merged pages themselves.
@@ -86,28 +97,35 @@ counters! {
     pending,
     /// Merges not done because `max_kernel_pages` was reached.
     merge_denied,
-    /// Swap-ins that found their page merged again, without a copy.
-    swapin_shared,
-    /// Swap-ins that got a copy of their own.
-    swapin_copied,
-    /// Not shared at swap-in: the process is not known as a sharer.
-    swapin_miss_unknown,
-    /// Not shared at swap-in: the page came back as part of a large folio.
-    swapin_miss_large,
-    /// Not shared at swap-in: the swap slot was freed and is a private page's now.
-    swapin_miss_exclusive,
-    /// Not shared at swap-in: the merged page exists in memory already, elsewhere.
-    swapin_miss_stale,
-    /// Not shared at swap-in: the swap slot was freed and reused, its content is another.
-    swapin_miss_hash,
     /// Merged pages left without a node, which only their users can free.
     nodeless,
     /// Processes registered.
     spaces,
 }
 
+counters! {
+    /// How swap-ins ended, of all processes or of one. A swap-in counts once for each page and process that asked for it.
+    SwapIns:
+    /// Found the page merged again, without a copy.
+    shared,
+    /// Got a copy of its own.
+    copied,
+    /// Not shared: the process is not known as a sharer.
+    miss_unknown,
+    /// Not shared: the page came back as part of a large folio.
+    miss_large,
+    /// Not shared: the swap slot was freed and is a private page's now.
+    miss_exclusive,
+    /// Not shared: the merged page exists in memory already, elsewhere.
+    miss_stale,
+    /// Not shared: the swap slot was freed and reused, its content is another.
+    miss_hash,
+}
+
 /// The counters of this kernel.
 pub(crate) static STATS: Stats = Stats::new();
+/// Those of swap-ins, all processes together.
+pub(crate) static SWAPINS: SwapIns = SwapIns::new();
 
 impl Stats {
     /// Watched pages that are neither merged nor in a tree, because they change. Never negative: the four numbers are

@@ -7,6 +7,11 @@
 #include <linux/ksm.h>
 #include <linux/livepatch.h>
 
+/* The header asserts that procfs keeps it; a module may read the types. */
+#undef MODULE
+#include "fs/proc/internal.h"
+#define MODULE
+
 #include "compat.h"
 #include "hooks.h"
 
@@ -78,6 +83,12 @@ static bool hook_ksm_process_mergeable(struct mm_struct *mm)
 	return swapksm_ksm_process_mergeable(mm);
 }
 
+static int hook_proc_pid_ksm_stat(struct seq_file *file, struct pid_namespace *ns, struct pid *pid,
+				  struct task_struct *task)
+{
+	return swapksm_proc_pid_ksm_stat(file, task);
+}
+
 /* A kernel that changes one of these prototypes stops the build here instead of corrupting its arguments. */
 #define HOOKS(hook)			\
 	hook(ksm_madvise)		\
@@ -100,4 +111,8 @@ static bool hook_ksm_process_mergeable(struct mm_struct *mm)
 
 HOOKS(ASSERT_PROTOTYPE)
 
-struct klp_func swapksm_klp_funcs[] = { HOOKS(KLP_FUNC) {} };
+/* proc_pid_ksm_stat() is static in fs/proc/base.c. Its prototype is that of all its kind. */
+static_assert(__same_type(((union proc_op *)NULL)->proc_show, &hook_proc_pid_ksm_stat),
+	      "swapksm: this kernel shows files of /proc/PID by functions of another kind");
+
+struct klp_func swapksm_klp_funcs[] = { HOOKS(KLP_FUNC) KLP_FUNC(proc_pid_ksm_stat) {} };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The entry points of samepage merging: every function through which the rest of the kernel reaches mm/ksm.c, as Rust
- * implements it. shims/hooks.c puts a function with the kernel's own prototype in front of each.
+ * implements it, and the file that shows what became of it. shims/hooks.c puts a function with the kernel's own prototype
+ * in front of each.
  *
  * While a livepatch transition runs, some tasks come here and others still run mm/ksm.c.
  */
@@ -18,6 +19,8 @@ struct list_head;
 struct mm_struct;
 struct page;
 struct rmap_walk_control;
+struct seq_file;
+struct task_struct;
 struct vm_area_struct;
 
 /*
@@ -74,6 +77,12 @@ long swapksm_ksm_process_profit(struct mm_struct *mm);
 
 /* Is any mapping of @mm mergeable? mmap lock held for reading. */
 bool swapksm_ksm_process_mergeable(struct mm_struct *mm);
+
+/*
+ * Write the file's text for @task into @file: nothing if it has no mm. procfs has asked for the rights, and keeps the
+ * task. 0, or -EINTR when the reader is killed. May sleep.
+ */
+int swapksm_proc_pid_ksm_stat(struct seq_file *file, struct task_struct *task);
 
 /* Which kernel function goes to which of ours, in the form struct klp_object wants. */
 #ifndef __BINDGEN__

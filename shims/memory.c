@@ -69,17 +69,38 @@ static void charge_end(struct mem_cgroup *before)
 	mem_cgroup_put(memcg);
 }
 
+/*
+ * Between charge_begin() and charge_end(): has the cgroup room for so many bytes? At its limit a charge squeezes the cgroup
+ * for seconds, with the engine held, for one process's sake while all others wait to be merged.
+ */
+static bool has_room(size_t bytes)
+{
+	struct obj_cgroup *objcg;
+
+	/* The root has no limit. */
+	if (mem_cgroup_disabled() || mem_cgroup_is_root(current->active_memcg))
+		return true;
+	objcg = current_obj_cgroup();
+	if (!objcg)
+		return true;
+	if (obj_cgroup_charge(objcg, GFP_NOWAIT | __GFP_NOWARN, bytes))
+		return false;
+	obj_cgroup_uncharge(objcg, bytes);
+	return true;
+}
+
 void *swapksm_object_alloc(enum swapksm_object kind, struct mm_struct *mm)
 {
 	/* Without a space a process is never merged, and nobody asks again: that must not fail where mm/ksm.c would not. */
 	const gfp_t gfp = kind == SWAPKSM_OBJECT_SPACE ? GFP_KERNEL : GFP_MODEST;
 	struct mem_cgroup *before;
-	void *object;
+	void *object = NULL;
 
 	if (!mm)
 		return kmem_cache_zalloc(caches[kind], gfp);
 	before = charge_begin(mm);
-	object = kmem_cache_zalloc(caches[kind], gfp | __GFP_ACCOUNT);
+	if (kind == SWAPKSM_OBJECT_SPACE || has_room(kmem_cache_size(caches[kind])))
+		object = kmem_cache_zalloc(caches[kind], gfp | __GFP_ACCOUNT);
 	charge_end(before);
 	return object;
 }
@@ -98,10 +119,13 @@ void *swapksm_items_alloc(size_t bytes, void *owner, struct mm_struct *mm)
 {
 	const gfp_t gfp = GFP_MODEST | __GFP_ZERO | __GFP_ACCOUNT;
 	struct mem_cgroup *before = charge_begin(mm);
-	void *items = alloc_pages_exact(bytes, gfp & ~__GFP_DIRECT_RECLAIM);
+	void *items = NULL;
 
-	if (!items)
-		items = __vmalloc(bytes, gfp);
+	if (has_room(bytes)) {
+		items = alloc_pages_exact(bytes, gfp & ~__GFP_DIRECT_RECLAIM);
+		if (!items)
+			items = __vmalloc(bytes, gfp);
+	}
 	charge_end(before);
 	if (items)
 		set_page_private(items_page(items), (unsigned long)owner);

@@ -15,6 +15,8 @@
 #include "madvise.h"
 #include "memory.h"
 #include "merge.h"
+#include "proc.h"
+#include "random.h"
 #include "rmap.h"
 #include "space.h"
 #include "swapin.h"

@@ -6,7 +6,6 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/oom.h>
-#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
 
@@ -57,11 +56,6 @@ void swapksm_try_to_freeze(void)
 u64 swapksm_thread_cpu_ns(void)
 {
 	return task_sched_runtime(current);
-}
-
-u64 swapksm_random(void)
-{
-	return get_random_u64();
 }
 
 u64 swapksm_now_ns(void)

@@ -28,9 +28,6 @@ void swapksm_try_to_freeze(void);
 /* CPU time the calling thread has used, in nanoseconds. */
 u64 swapksm_thread_cpu_ns(void);
 
-/* A random number for secrets. */
-u64 swapksm_random(void);
-
 /* Time since boot, in nanoseconds. */
 u64 swapksm_now_ns(void);
 

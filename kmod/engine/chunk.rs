@@ -103,6 +103,11 @@ impl Slots {
         Some(index * 64 + bits.trailing_zeros() as usize)
     }
 
+    /// For C: a word for each 64 slots.
+    pub(crate) fn words(&mut self) -> &mut [u64; SLOTS / 64] {
+        &mut self.0
+    }
+
     fn without(&self, other: &Self) -> Self {
         let mut rest = *self;
         for (mine, other) in rest.0.iter_mut().zip(other.0) {
@@ -198,6 +203,11 @@ impl ChunkState {
 
     pub(crate) fn is_dead(&self) -> bool {
         self.dead
+    }
+
+    /// Stable slots.
+    pub(crate) fn stable(&self) -> Slots {
+        self.stable
     }
 
     /// The frame the item points to.

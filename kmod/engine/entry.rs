@@ -186,16 +186,3 @@ pub(crate) unsafe fn new_vma_flags(mm: *mut b::mm_struct, file: *const b::file, 
         flags | b::swapksm_vm_mergeable()
     }
 }
-
-/// /proc/PID/ksm_stat: bytes saved less bytes of our own.
-///
-/// # Safety
-///
-/// The caller keeps the mm.
-pub(crate) unsafe fn profit(mm: *mut b::mm_struct) -> i64 {
-    // SAFETY: By the contract.
-    unsafe {
-        let pages = b::swapksm_mm_merging(mm) + b::swapksm_mm_zero_pages(mm);
-        (pages * 4096 - b::swapksm_mm_items(mm) * super::ITEM_SIZE as kernel::ffi::c_long) as i64
-    }
-}

@@ -6,19 +6,8 @@
 
 use xxhash_rust::xxh64::xxh64;
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use super::Engine;
-use crate::sys::folio::Page;
-
-/// Taken at random when the module is loaded: with a known seed, contents can be made that have the hash of another one,
-/// and stand in the way of everybody who has that.
-static SECRET: AtomicU64 = AtomicU64::new(0);
-
-/// To be called once, before anything is hashed.
-pub(crate) fn init(secret: u64) {
-    SECRET.store(secret, Relaxed);
-}
+use super::{nh::nh, Engine};
+use crate::sys::{folio::Page, random};
 
 /// What keeps contents apart that must not be merged: merge group and NUMA node (0 while merging across nodes). As the
 /// hash's seed it gives such contents different keys; it is compared besides before a merge.
@@ -29,19 +18,17 @@ pub(crate) struct Realm {
 }
 
 impl Realm {
-    fn seed(self) -> u64 {
-        SECRET.load(Relaxed) ^ (u64::from(self.group) << 32 | u64::from(self.nid))
-    }
-
     /// Hash of the content of a page, taken from a copy, since the page may change while it is read.
     pub(crate) fn hash(self, engine: &mut Engine, page: &Page) -> u64 {
         page.copy_to(&mut engine.buffer);
         self.hash_of(&engine.buffer)
     }
 
-    /// Hash of a content that stands still.
+    /// Hash of a content that stands still. The key is taken at random when the module is loaded: who knows it can make
+    /// contents that have the hash of another one and stand in the way of everybody who has that.
     pub(crate) fn hash_of(self, content: &[u8; 4096]) -> u64 {
-        xxh64(content, self.seed())
+        let seed = u64::from(self.group) << 32 | u64::from(self.nid);
+        xxh64(&nh(content, random::hash_key()).to_le_bytes(), seed)
     }
 
     /// Hash of an empty page.

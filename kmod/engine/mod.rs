@@ -19,9 +19,11 @@ pub(crate) mod entry;
 mod hash;
 pub(crate) mod locks;
 mod merge;
+mod nh;
 pub(crate) mod node;
 #[cfg(swapksm_debug)]
 mod probe;
+pub(crate) mod process;
 pub(crate) mod reap;
 pub(crate) mod rmap;
 pub(crate) mod scan;
@@ -108,7 +110,7 @@ impl DerefMut for Hold {
 pub(crate) fn start() -> Result {
     space::init();
     node::entries::init()?;
-    hash::init(thread::random());
+    crate::sys::random::init();
     reap::init();
     scan::CHANGED.init();
     let sizes = [

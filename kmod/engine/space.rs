@@ -24,7 +24,10 @@ use super::{
     locks::{EngineCell, Live, Rcu, Spin},
     reap,
 };
-use crate::{stats::STATS, sys::bindings as b};
+use crate::{
+    stats::{SwapIns, STATS},
+    sys::bindings as b,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -82,6 +85,8 @@ pub(crate) struct Space {
     pub(crate) scan_at: EngineCell<usize>,
     /// A mergeable VMA was seen since the scan of this space began.
     pub(crate) seen_mergeable: EngineCell<bool>,
+    /// Of this process, since the space was made.
+    pub(crate) swapins: SwapIns,
     links: UnsafeCell<Links>,
 }
 
@@ -555,7 +560,6 @@ impl Space {
     }
 
     /// The first chunk from `*index` on, with its index, for a reader that has only RCU.
-    #[cfg(swapksm_debug)]
     pub(crate) fn next_rcu(&self, _rcu: &Rcu, index: &mut usize) -> Option<Live<Chunk>> {
         self.find_from(index, usize::MAX)
     }

@@ -15,11 +15,12 @@ use super::{
     hash::Realm,
     locks::{Live, Rcu},
     node::{entries, Node, NodeState, Sharer, Sharers, NO_PFN},
-    reap, scan, space,
+    reap, scan,
+    space::{self, Space},
 };
 use crate::{
     config::{CONFIG, RUN_UNMERGE},
-    stats::STATS,
+    stats::{Counter, SwapIns, SWAPINS},
     sys::bindings as b,
 };
 
@@ -43,6 +44,18 @@ struct Fault {
     vma: *mut b::vm_area_struct,
     mm: *mut b::mm_struct,
     address: usize,
+    /// The address space, if we know it.
+    space: Option<Live<Space>>,
+}
+
+impl Fault {
+    /// Counts how it ended, for all and for the process.
+    fn count(self, what: fn(&SwapIns) -> &Counter) {
+        what(&SWAPINS).inc();
+        if let Some(space) = self.space {
+            what(&space.swapins).inc();
+        }
+    }
 }
 
 /// # Safety
@@ -53,19 +66,35 @@ pub(crate) unsafe fn decide(
     vma: *mut b::vm_area_struct,
     address: usize,
 ) -> Answer {
-    // SAFETY: The VMA stays.
-    let mm = unsafe { b::swapksm_vma_mm(vma) };
+    // SAFETY: The VMA stays, and keeps the mm. Most processes have nothing to do with us.
+    let (mm, is_mergeable) = unsafe {
+        let mm = b::swapksm_vma_mm(vma);
+        (mm, b::swapksm_mm_is_mergeable(mm))
+    };
+    let fault = Fault {
+        vma,
+        mm,
+        address,
+        space: is_mergeable.then(|| space::lookup(mm)).flatten(),
+    };
     // SAFETY: As the module says.
-    let answer = unsafe { choose(folio, Fault { vma, mm, address }) };
+    let answer = unsafe { choose(folio, fault) };
     // do_swap_page() has asked before us, unuse_pte() has not; and what was not read cannot be copied.
     // SAFETY: Locked.
-    unsafe {
+    let answer = unsafe {
         match answer {
             Answer::Copy if b::swapksm_folio_is_poisoned(folio) => Answer::Poisoned,
             Answer::Copy if !b::swapksm_folio_is_uptodate(folio) => Answer::Folio,
             answer => answer,
         }
+    };
+    if matches!(answer, Answer::Copy) {
+        fault.count(|swapins| &swapins.copied);
     }
+    if let Some(space) = fault.space {
+        space.put();
+    }
+    answer
 }
 
 /// # Safety
@@ -84,7 +113,7 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {
-                STATS.swapin_shared.inc();
+                fault.count(|swapins| &swapins.shared);
                 return Answer::Folio;
             }
             (Answer::Copy, 1)
@@ -94,12 +123,12 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
         // SAFETY: As ours.
         _ => match unsafe { new(folio, fault) } {
             Outcome::Shared => {
-                STATS.swapin_shared.inc();
+                fault.count(|swapins| &swapins.shared);
                 return Answer::Folio;
             }
             // The folio itself would become this mm's private page and end the sharing of all others.
             Outcome::Unknown => {
-                STATS.swapin_miss_unknown.inc();
+                fault.count(|swapins| &swapins.miss_unknown);
                 (Answer::Copy, 1)
             }
             Outcome::Other => (Answer::Folio, 1),
@@ -107,7 +136,7 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
     };
     // The mapping will have something else than its node's page.
     if suspect_range(fault, pages as usize) && pages > 1 {
-        STATS.swapin_miss_large.inc();
+        fault.count(|swapins| &swapins.miss_large);
     }
     answer
 }
@@ -133,7 +162,7 @@ unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
             .take(FORK_TRIES)
             .any(|sharer| is_fork_of(fault, sharer));
     if !ours {
-        STATS.swapin_miss_unknown.inc();
+        fault.count(|swapins| &swapins.miss_unknown);
     }
     ours
 }
@@ -199,13 +228,13 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     match kind {
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP if value as u64 == entry => {}
         b::swapksm_pte_kind_SWAPKSM_PTE_SWAP_EXCLUSIVE => {
-            STATS.swapin_miss_exclusive.inc();
+            fault.count(|swapins| &swapins.miss_exclusive);
             entries::forget_if(node, entry);
             return Outcome::Other;
         }
         // The fault will find out itself.
         _ => {
-            STATS.swapin_miss_stale.inc();
+            fault.count(|swapins| &swapins.miss_stale);
             return Outcome::Other;
         }
     }
@@ -214,12 +243,12 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     match waits {
         Waits::Yes => {}
         Waits::No => {
-            STATS.swapin_miss_stale.inc();
+            fault.count(|swapins| &swapins.miss_stale);
             return Outcome::Other;
         }
         Waits::HasPage => {
             // That page, which is not in the swap cache at this entry, has let the entry go.
-            STATS.swapin_miss_stale.inc();
+            fault.count(|swapins| &swapins.miss_stale);
             entries::forget_if(node, entry);
             return Outcome::Other;
         }
@@ -236,7 +265,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     .hash_of(content)
         != key.hash
     {
-        STATS.swapin_miss_hash.inc();
+        fault.count(|swapins| &swapins.miss_hash);
         entries::forget_if(node, entry);
         return Outcome::Other;
     }
@@ -251,7 +280,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
 
     let mut state = node.state.lock();
     if !matches!(waits_for(&mut state, node, entry), Waits::Yes) {
-        STATS.swapin_miss_stale.inc();
+        fault.count(|swapins| &swapins.miss_stale);
         return Outcome::Other;
     }
     // Of nodes with very many sharers only some are looked at: the node's lock is held, and others spin for it.
@@ -300,22 +329,18 @@ fn waits_for(state: &mut NodeState, node: Live<Node>, entry: u64) -> Waits {
 
 /// Is the item at the fault's address a sharer of `node`, and known by the mapping that is there now?
 fn is_sharer(fault: Fault, node: Live<Node>) -> bool {
-    let Some(space) = space::lookup(fault.mm) else {
+    let Some(space) = fault.space else {
         return false;
     };
-    let is = {
-        let rcu = Rcu::lock();
-        space
-            .find_rcu(&rcu, fault.address >> 21)
-            .is_some_and(|chunk| {
-                let mut state = chunk.state.lock();
-                state
-                    .sharer((fault.address >> 12) & 511)
-                    .is_some_and(|sharer| sharer.node() == node && leads_to(sharer, fault))
-            })
-    };
-    space.put();
-    is
+    let rcu = Rcu::lock();
+    space
+        .find_rcu(&rcu, fault.address >> 21)
+        .is_some_and(|chunk| {
+            let mut state = chunk.state.lock();
+            state
+                .sharer((fault.address >> 12) & 511)
+                .is_some_and(|sharer| sharer.node() == node && leads_to(sharer, fault))
+        })
 }
 
 /// Is the fault's mapping one that was forked off a sharer's?
@@ -334,12 +359,7 @@ fn leads_to(sharer: Live<Sharer>, fault: Fault) -> bool {
 /// Has the reaper look at the sharers at the fault's address, and with a large folio at all that can lie in it. True:
 /// there were any.
 fn suspect_range(fault: Fault, pages: usize) -> bool {
-    // Most processes have nothing to do with us.
-    // SAFETY: The VMA keeps the mm.
-    if !unsafe { b::swapksm_mm_is_mergeable(fault.mm) } {
-        return false;
-    }
-    let Some(space) = space::lookup(fault.mm) else {
+    let Some(space) = fault.space else {
         return false;
     };
     let reach = (pages - 1) * 4096;
@@ -359,6 +379,5 @@ fn suspect_range(fault: Fault, pages: usize) -> bool {
             }
         }
     }
-    space.put();
     any
 }

@@ -8,6 +8,7 @@ pub(crate) mod device;
 pub(crate) mod ioctl;
 #[cfg(swapksm_debug)]
 mod probe;
+pub(crate) mod process;
 mod regions;
 pub(crate) mod sysfs;
 mod text;

@@ -15,7 +15,7 @@ use super::text::Text;
 use crate::{
     config::{ADVISOR_NONE, ADVISOR_SCAN_TIME, CONFIG},
     engine,
-    stats::STATS,
+    stats::{STATS, SWAPINS},
     sys::sysfs::{self, parse_i32, parse_u32, parse_u64},
 };
 
@@ -186,19 +186,16 @@ static FILES: &[File] = &[
     // Swap.
     root_only(c"nodes_swapped", line!(engine::in_swap().nodes)),
     root_only(c"sharers_swapped", line!(engine::in_swap().sharers)),
-    read_only(c"swapin_shared", line!(STATS.swapin_shared.get())),
-    read_only(c"swapin_copied", line!(STATS.swapin_copied.get())),
-    read_only(
-        c"swapin_miss_unknown",
-        line!(STATS.swapin_miss_unknown.get()),
-    ),
-    read_only(c"swapin_miss_large", line!(STATS.swapin_miss_large.get())),
+    read_only(c"swapin_shared", line!(SWAPINS.shared.get())),
+    read_only(c"swapin_copied", line!(SWAPINS.copied.get())),
+    read_only(c"swapin_miss_unknown", line!(SWAPINS.miss_unknown.get())),
+    read_only(c"swapin_miss_large", line!(SWAPINS.miss_large.get())),
     read_only(
         c"swapin_miss_exclusive",
-        line!(STATS.swapin_miss_exclusive.get()),
+        line!(SWAPINS.miss_exclusive.get()),
     ),
-    read_only(c"swapin_miss_stale", line!(STATS.swapin_miss_stale.get())),
-    read_only(c"swapin_miss_hash", line!(STATS.swapin_miss_hash.get())),
+    read_only(c"swapin_miss_stale", line!(SWAPINS.miss_stale.get())),
+    read_only(c"swapin_miss_hash", line!(SWAPINS.miss_hash.get())),
     // For the tests.
     #[cfg(swapksm_debug)]
     File {

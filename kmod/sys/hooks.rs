@@ -13,11 +13,9 @@ use super::{
         self as b, file, folio, list_head, mm_struct, page, rmap_walk_control, vm_area_struct,
         vm_flags_t,
     },
+    proc::Counts,
 };
-use crate::{
-    engine::{entry, rmap, swapin},
-    stats::STATS,
-};
+use crate::engine::{entry, process, rmap, swapin};
 
 fn errno(result: Result) -> c_int {
     result.map_or_else(Error::to_errno, |()| 0)
@@ -130,10 +128,7 @@ unsafe extern "C" fn swapksm_ksm_might_need_to_copy(
     unsafe {
         match swapin::decide(folio, vma, addr) {
             swapin::Answer::Folio => folio,
-            swapin::Answer::Copy => {
-                STATS.swapin_copied.inc();
-                b::swapksm_swapin_copy(folio, vma, addr)
-            }
+            swapin::Answer::Copy => b::swapksm_swapin_copy(folio, vma, addr),
             swapin::Answer::Poisoned => b::swapksm_swapin_poisoned(),
         }
     }
@@ -186,7 +181,7 @@ unsafe extern "C" fn swapksm_folio_migrate_ksm(newfolio: *mut folio, folio: *mut
 #[no_mangle]
 unsafe extern "C" fn swapksm_ksm_process_profit(mm: *mut mm_struct) -> c_long {
     // SAFETY: The caller keeps the mm.
-    unsafe { entry::profit(mm) as c_long }
+    process::profit(&unsafe { Counts::of(mm) }) as c_long
 }
 
 /// Is any mapping of an mm mergeable?

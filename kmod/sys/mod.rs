@@ -12,6 +12,8 @@ pub(crate) mod livepatch;
 pub(crate) mod lru;
 pub(crate) mod madvise;
 mod notifier;
+pub(crate) mod proc;
+pub(crate) mod random;
 pub(crate) mod sysfs;
 pub(crate) mod thread;
 

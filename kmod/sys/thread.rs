@@ -63,12 +63,6 @@ pub(crate) fn cpu_ns() -> u64 {
     unsafe { b::swapksm_thread_cpu_ns() }
 }
 
-/// A random number for secrets.
-pub(crate) fn random() -> u64 {
-    // SAFETY: Any context.
-    unsafe { b::swapksm_random() }
-}
-
 /// Lets the freezer have the calling thread if it asks for it. May sleep.
 pub(crate) fn try_to_freeze() {
     // SAFETY: Called by our kernel threads, which hold no lock there.

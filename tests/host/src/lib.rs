@@ -11,16 +11,22 @@ mod advisor;
 mod config;
 #[path = "../../../kmod/faces/ioctl.rs"]
 mod ioctl;
+#[path = "../../../kmod/engine/nh.rs"]
+mod nh;
 #[path = "../../../kmod/faces/regions.rs"]
 mod regions;
 #[path = "../../../kmod/stats.rs"]
 mod stats;
 #[path = "../../../kmod/faces/text.rs"]
 mod text;
+#[path = "../../../kmod/engine/word.rs"]
+mod word;
 
 mod advisor_tests;
 mod config_tests;
 mod ioctl_tests;
+mod nh_tests;
 mod regions_tests;
 mod stats_tests;
 mod text_tests;
+mod word_tests;

@@ -43,6 +43,7 @@ pub struct Options {
 /// Runs the command.
 pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     machine.need_root("load a module")?;
+    clear_away(machine);
     check(machine)?;
     let file = module_file::find(machine, options.module.as_deref())?;
     let knobs = Knobs::save(machine)?;
@@ -61,6 +62,14 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
         "swapksm is in charge of samepage merging ({})\n",
         run::meaning(&wanted.run)
     ))
+}
+
+/// A module that is in charge of nothing was left by a command that was killed: it is loaded anew, from the file that is
+/// asked for now. One that cannot go, since somebody else is loading it at this moment, is told of by what follows.
+fn clear_away(machine: &Machine) {
+    if machine.is_loaded() && !machine.has(files::PATCH) {
+        let _ = unload::remove(machine);
+    }
 }
 
 /// Can this kernel do it, and has it not been done?

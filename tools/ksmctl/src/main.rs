@@ -16,6 +16,8 @@ mod run;
 mod signals;
 mod status;
 mod system;
+#[cfg(test)]
+mod tests;
 mod transition;
 mod unload;
 mod unmerge;
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use failure::Outcome;
 use machine::Machine;
 
 /// Loads and unloads swapksm, samepage merging that takes over from the kernel's own.
@@ -54,12 +57,7 @@ fn main() -> ExitCode {
     if !matches!(cli.command, Command::Status(_)) {
         signals::note_requests_to_end();
     }
-    let result = match cli.command {
-        Command::Load(options) => load::run(&machine, &options),
-        Command::Unload(options) => unload::run(&machine, &options),
-        Command::Status(options) => status::run(&machine, &options),
-    };
-    match result {
+    match perform(&machine, &cli.command) {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -68,5 +66,14 @@ fn main() -> ExitCode {
             eprintln!("{failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the command prints.
+fn perform(machine: &Machine, command: &Command) -> Outcome<String> {
+    match command {
+        Command::Load(options) => load::run(machine, options),
+        Command::Unload(options) => unload::run(machine, options),
+        Command::Status(options) => status::run(machine, options),
     }
 }

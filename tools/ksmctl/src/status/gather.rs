@@ -3,13 +3,12 @@
 //! Reading what `ksmctl status` tells.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 
-use super::report::{Merger, Process, Report};
+use super::process;
+use super::report::{Merger, Report};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::machine::{name_of, Machine};
-use crate::processes;
 use crate::transition::{self, Goal};
 
 /// x86-64 has no other.
@@ -43,7 +42,7 @@ pub fn report(machine: &Machine) -> Outcome<Report> {
         advisor_mode: advisor(machine),
         ksm,
         saved_bytes,
-        processes: registered(machine),
+        processes: process::registered(machine),
     })
 }
 
@@ -79,41 +78,4 @@ fn advisor(machine: &Machine) -> Option<String> {
     modes
         .split_whitespace()
         .find_map(|mode| Some(mode.strip_prefix('[')?.strip_suffix(']')?.to_owned()))
-}
-
-/// `None`: not allowed to look at all of them.
-fn registered(machine: &Machine) -> Option<Vec<Process>> {
-    let mut found = Vec::new();
-    for pid in processes::all(machine) {
-        match machine.read(&format!("{}/{pid}/ksm_stat", files::PROC)) {
-            Ok(stat) => found.extend(process(machine, pid, &stat)),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
-            // It has just ended.
-            Err(_) => {}
-        }
-    }
-    found.sort_by_key(|process| (-process.merging_pages, process.pid));
-    Some(found)
-}
-
-/// A process that takes part; `None` for all others.
-fn process(machine: &Machine, pid: u32, stat: &str) -> Option<Process> {
-    let value = |key: &str| {
-        let line = stat.lines().find_map(|line| line.strip_prefix(key))?;
-        Some(line.trim_start_matches(':').trim())
-    };
-    let number = |key| value(key).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let process = Process {
-        pid,
-        name: processes::name(machine, pid),
-        merging_pages: number("ksm_merging_pages"),
-        zero_pages: number("ksm_zero_pages"),
-        profit: number("ksm_process_profit"),
-        merge_any: value("ksm_merge_any") == Some("yes"),
-    };
-    let takes_part = value("ksm_mergeable") == Some("yes")
-        || process.merge_any
-        || process.merging_pages != 0
-        || process.zero_pages != 0;
-    takes_part.then_some(process)
 }

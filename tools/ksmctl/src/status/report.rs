@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::process::Process;
+
 /// Who merges.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,19 +50,4 @@ impl Report {
     pub fn number(&self, file: &str) -> Option<i64> {
         self.ksm.get(file).copied()
     }
-}
-
-/// A process with mergeable memory, from /proc/PID/ksm_stat.
-#[derive(Serialize)]
-pub struct Process {
-    pub pid: u32,
-    pub name: String,
-    /// Pages of it that are merged.
-    pub merging_pages: i64,
-    /// Pages of it that are the kernel's zero page.
-    pub zero_pages: i64,
-    /// Bytes saved by it less bookkeeping.
-    pub profit: i64,
-    /// All its memory is mergeable, not only what it has asked for.
-    pub merge_any: bool,
 }

@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Merger, Process, Report};
+use super::format::{self, bytes, grouped};
+use super::process::Process;
+use super::report::{Merger, Report};
 use crate::run;
 
 /// How many processes are listed.
@@ -116,17 +118,34 @@ fn processes(report: &Report) -> String {
     }
 }
 
+/// What went to swap has a column where the merger tells of it.
 fn table(list: &[Process]) -> String {
+    let swap = list.iter().any(|process| process.swap.is_some());
+    let column = |text: &str| {
+        if swap {
+            format!("{text:>12}")
+        } else {
+            String::new()
+        }
+    };
     let mut out = format!(
-        "{:>9}  {:<16}{:>12}{:>14}\n",
-        "PID", "NAME", "MERGED", "SAVED"
+        "{:>9}  {:<16}{:>12}{}{:>14}\n",
+        "PID",
+        "NAME",
+        "MERGED",
+        column("IN SWAP"),
+        "SAVED"
     );
     for process in list.iter().take(LISTED) {
-        let (merged, profit) = (grouped(process.merging_pages), bytes(process.profit));
+        let swapped = process.swap.as_ref().map(|swap| grouped(swap.swapped()));
         let _ = writeln!(
             out,
-            "{:>9}  {:<16}{merged:>12}{profit:>14}",
-            process.pid, process.name
+            "{:>9}  {:<16}{:>12}{}{:>14}",
+            process.pid,
+            process.name,
+            grouped(process.merging_pages),
+            column(&swapped.unwrap_or_default()),
+            bytes(process.profit)
         );
     }
     if let more @ 1.. = list.len().saturating_sub(LISTED) {
@@ -137,61 +156,5 @@ fn table(list: &[Process]) -> String {
 
 /// The numbers there are, each with what it counts.
 fn listed(report: &Report, numbers: &[(&str, &str)]) -> String {
-    let there = numbers
-        .iter()
-        .filter_map(|(file, meaning)| Some((report.number(file)?, meaning)));
-    there
-        .map(|(number, meaning)| format!("{} {meaning}", grouped(number)))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// 1,234,567
-fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 {
-        "-".to_owned()
-    } else {
-        String::new()
-    };
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// In the unit that leaves one to three digits before the point.
-fn bytes(count: i64) -> String {
-    let mut amount = count as f64;
-    let mut units = ["KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut unit = None;
-    while amount.abs() >= 1024.0 {
-        let Some(next) = units.next() else { break };
-        amount /= 1024.0;
-        unit = Some(next);
-    }
-    unit.map_or_else(
-        || format!("{count} bytes"),
-        |unit| format!("{amount:.1} {unit}"),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!(
-            [grouped(0), grouped(999), grouped(-1000), grouped(1_234_567)],
-            ["0", "999", "-1,000", "1,234,567"]
-        );
-        assert_eq!(
-            [bytes(0), bytes(-2048), bytes(117_440_512)],
-            ["0 bytes", "-2.0 KiB", "112.0 MiB"]
-        );
-    }
+    format::listed(numbers, |file| report.number(file))
 }

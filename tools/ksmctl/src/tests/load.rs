@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ksmctl load`
+
+use super::fake::Fake;
+use super::golden::check;
+use crate::files;
+
+const LOAD: &str = "ksmctl load";
+/// The module's line when it finds pages that run 2 has left.
+const LEFT: &str = "swapksm: not loaded: 3 pages were left merged by run 2; see the guide";
+
+#[test]
+fn takes_over_with_its_settings() {
+    let fake = Fake::kernel("load")
+        .set("pages_to_scan", "777")
+        .set("sleep_millisecs", "33");
+    check("load", &fake, LOAD);
+    let now = |file: &str| fake.value(&format!("{}/{file}", files::KSM));
+    assert_eq!(
+        [now("run"), now("pages_to_scan"), now("sleep_millisecs")].map(Option::unwrap),
+        ["1", "777", "33"],
+        "settings that were carried over"
+    );
+}
+
+#[test]
+fn leaves_the_scanner_stopped() {
+    let fake = Fake::kernel("load_stopped");
+    check("load-stopped", &fake, "ksmctl load --stopped");
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("0"));
+}
+
+#[test]
+fn replaces_a_module_that_was_left() {
+    let fake = Fake::kernel("load_left").module_left();
+    check("load-over-left", &fake, LOAD);
+}
+
+#[test]
+fn needs_what_it_needs() {
+    let already = Fake::swapksm("load_already");
+    check("load-already", &already, LOAD);
+    let user = Fake::kernel("load_user").not_root();
+    check("load-not-root", &user, LOAD);
+    let kernel = Fake::kernel("load_no_livepatch").without(files::LIVEPATCH);
+    check("load-no-livepatch", &kernel, LOAD);
+    let kernel = Fake::kernel("load_no_ksm").without(files::KSM);
+    check("load-no-ksm", &kernel, LOAD);
+    let kernel = Fake::kernel("load_no_module").without("/lib/modules");
+    check("load-no-module", &kernel, LOAD);
+    check("load-no-file", &kernel, "ksmctl load nowhere/swapksm.ko");
+}
+
+#[test]
+fn says_why_the_kernel_refuses() {
+    let other = Fake::kernel("load_magic").refuses(
+        libc::ENOEXEC,
+        "swapksm: version magic '7.2.12-fake SMP mod_unload ' should be '7.3.4-fake SMP mod_unload '",
+    );
+    check("load-other-kernel", &other, LOAD);
+    let locked = Fake::kernel("load_locked").refuses(libc::EKEYREJECTED, "");
+    check("load-unsigned", &locked, LOAD);
+    let symbol = Fake::kernel("load_symbol").refuses(
+        libc::EINVAL,
+        "livepatch: symbol 'proc_pid_ksm_stat' not found in symbol table",
+    );
+    check("load-no-symbol", &symbol, LOAD);
+    // The kernel's own goes on as before.
+    let run = symbol.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"));
+}
+
+#[test]
+fn waits_for_pages_that_are_left() {
+    let fake = Fake::kernel("load_left")
+        .refuses(libc::EBUSY, LEFT)
+        .refuses(libc::EBUSY, LEFT);
+    check("load-left-twice", &fake, LOAD);
+    let mut fake = Fake::kernel("load_left_for_ever");
+    for _ in 0..26 {
+        fake = fake.refuses(libc::EBUSY, LEFT);
+    }
+    check("load-left-for-ever", &fake, LOAD);
+}
+
+#[test]
+fn gives_up_against_a_restless_scanner() {
+    let line = "swapksm: not loaded: the kernel's own samepage merging is running; write 2 to run";
+    let mut fake = Fake::kernel("load_restless").restless();
+    for _ in 0..3 {
+        fake = fake.refuses(libc::EBUSY, line);
+    }
+    check("load-restless", &fake, LOAD);
+}
+
+#[test]
+fn cannot_unmerge_for_want_of_memory() {
+    let fake = Fake::kernel("load_memory").write_fails("run", libc::ENOMEM);
+    check("load-no-memory", &fake, LOAD);
+}
+
+#[test]
+fn is_undone_when_it_takes_too_long() {
+    let fake = Fake::kernel("load_stuck")
+        .process(55, "sleeper", "")
+        .stuck_on_the_way_in();
+    check("load-too-long", &fake, "ksmctl load --timeout 12");
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel's scanner");
+}
+
+#[test]
+fn is_undone_when_it_is_interrupted() {
+    let fake = Fake::kernel("load_interrupted")
+        .process(55, "sleeper", "")
+        .stuck_on_the_way_in()
+        .interrupted_after(2);
+    check("load-interrupted", &fake, LOAD);
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+}
+
+#[test]
+fn tells_of_a_setting_that_is_refused() {
+    let fake = Fake::kernel("load_setting")
+        .set("max_page_sharing", "512")
+        .write_fails("max_page_sharing", libc::EBUSY);
+    check("load-setting-refused", &fake, LOAD);
+}
