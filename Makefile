@@ -7,7 +7,7 @@ KERNEL ?=
 kernel_option = $(if $(KERNEL),--kernel $(KERNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare update module module-debug tools demo test test-host test-vm test-all peers bench lint fmt install uninstall clean distclean
+.PHONY: help prepare update module module-debug tools demo test test-host test-vm test-all fuzz peers bench lint fmt install uninstall clean distclean
 
 help: ## this list
 	@echo 'swapksm: samepage merging for a stock Debian kernel, as a Rust module'
@@ -45,6 +45,9 @@ test-vm: tools module ## the tests in VMs
 
 test-all: prepare ## every suite on every kernel (a day; goes on where it was stopped); writes Documentation/test-results.md
 	@tests/all; rc=$$?; tests/all --table && exit $$rc
+
+fuzz: prepare ## fuzz what the module reads from programs, a minute each
+	@tests/fuzz/run
 
 peers: prepare ## the kernel's own tests and stress-ng on the stock KSM and on swapksm, in a table (40 minutes)
 	@tests/peers/run $(kernel_option)

@@ -22,7 +22,10 @@
 //! | module exit: threads end | | |
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 use crate::{
     engine::{self, space},
@@ -71,8 +74,21 @@ pub(crate) fn enabling_failed() {
     restore_in_tree();
 }
 
+/// How often, and how long apart, the kernel's directory is tried to be made anew when there is no memory for it: nobody
+/// else would.
+const RESTORE_TRIES: u32 = 100;
+const RESTORE_PAUSE_MS: i64 = 10;
+
 fn restore_in_tree() {
-    if let Err(error) = sys::sysfs::create_in_tree() {
+    let mut result = sys::sysfs::create_in_tree();
+    for _ in 1..RESTORE_TRIES {
+        if result != Err(ENOMEM) {
+            break;
+        }
+        fsleep(Delta::from_millis(RESTORE_PAUSE_MS));
+        result = sys::sysfs::create_in_tree();
+    }
+    if let Err(error) = result {
         pr_err!(
             "the kernel's own /sys/kernel/mm/ksm could not be restored (error {}); it comes back with the next load and unload\n",
             error.to_errno()

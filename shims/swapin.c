@@ -10,6 +10,7 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 
 #include "mm/internal.h"
 #include "mm/swap.h"
@@ -62,6 +63,21 @@ void swapksm_swapin_settle(unsigned long entry)
 		folio_put(folio);
 	}
 	put_swap_device(device);
+}
+
+bool swapksm_swapin_is_for_kvm(void)
+{
+	static const char function[] = "async_pf_execute";
+	const struct work_struct *work;
+	char name[sizeof(function)];
+
+	if (!(current->flags & PF_WQ_WORKER))
+		return false;
+	work = current_work();
+	if (!work)
+		return false;
+	snprintf(name, sizeof(name), "%ps", work->func);
+	return !strcmp(name, function);
 }
 
 struct folio *swapksm_swapin_poisoned(void)

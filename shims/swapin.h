@@ -33,6 +33,12 @@ struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vm
 /* Wait until whoever has locked the folio that @entry has in the swap cache, if it has one, is done with it. May sleep. */
 void swapksm_swapin_settle(unsigned long entry);
 
+/*
+ * Is the caller the work item by which KVM brings in a page that its guest has missed? It asks for a page to be written
+ * to, whatever the guest is about to do, and nobody looks whether it got one: the guest asks again.
+ */
+bool swapksm_swapin_is_for_kvm(void);
+
 /* What to answer for a page that is poisoned: ERR_PTR(-EHWPOISON), as ksm_might_need_to_copy() (mm/ksm.c). */
 struct folio *swapksm_swapin_poisoned(void);
 

@@ -36,6 +36,8 @@ pub(crate) enum Answer {
     Copy,
     /// Nothing: the page is broken.
     Poisoned,
+    /// Nothing for now; the folio stays in the swap cache for who asks next.
+    Later,
 }
 
 /// Where the fault is.
@@ -66,6 +68,12 @@ pub(crate) unsafe fn decide(
     vma: *mut b::vm_area_struct,
     address: usize,
 ) -> Answer {
+    // KVM's worker wants to write, whatever the guest wants: mapped for it, a shared page would be copied at once. The
+    // page has been read in by now, which is what the worker is for; the guest then asks for what it needs itself.
+    // SAFETY: Locked.
+    if unsafe { b::swapksm_swapin_is_for_kvm() && is_shared(folio) } {
+        return Answer::Later;
+    }
     // SAFETY: The VMA stays, and keeps the mm. Most processes have nothing to do with us.
     let (mm, is_mergeable) = unsafe {
         let mm = b::swapksm_vma_mm(vma);
@@ -95,6 +103,30 @@ pub(crate) unsafe fn decide(
         space.put();
     }
     answer
+}
+
+/// Is a folio a merged page, or the content of one that is out?
+///
+/// # Safety
+///
+/// The folio is locked.
+unsafe fn is_shared(folio: *mut b::folio) -> bool {
+    // SAFETY: Locked.
+    unsafe {
+        if Node::of_folio(folio).is_some() {
+            return true;
+        }
+        if !b::swapksm_folio_is_swapcache(folio) {
+            return false;
+        }
+        match entries::find(b::swapksm_folio_swap(folio) as u64) {
+            Some(node) => {
+                node.put();
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// # Safety

@@ -54,5 +54,6 @@ host_tests() {
 	cargo_tests tools "$REPO/tools/Cargo.toml"
 	cargo_tests tests "$REPO/tests/Cargo.toml"
 	cargo_tests models "$REPO/tests/models/Cargo.toml"
+	cargo_tests fuzz "$REPO/tests/fuzz/Cargo.toml"
 	say "$((PASSED - before)) host tests passed"
 }

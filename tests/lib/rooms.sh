@@ -3,9 +3,8 @@
 
 # room_options ROOM: options of tools/vm run
 room_options() {
-	# A disk that breaks on demand; the debug kernel has none.
+	# A disk that breaks on demand.
 	local breakable=(--module null_blk)
-	[ "$kernel" != debug ] || breakable=()
 	case $1 in
 	plain) echo ;;
 	swap-disk) echo --swap 128M "${breakable[@]}" ;;
@@ -14,6 +13,28 @@ room_options() {
 	# Part of the memory is movable, so that memory can be taken offline.
 	numa) echo --numa 2 --append kernelcore=400M ;;
 	takeover) echo --no-load --swap 128M ;;
+	faults) echo --swap 128M "${breakable[@]}" ;;
+	# The translator's CPU can run guests of its own.
+	kvm) echo --accel tcg --swap 128M --module kvm-amd ;;
+	esac
+}
+
+# Is it one of the kernels of our own, slow for all that it checks?
+has_checkers() {
+	case $kernel in
+	debug | debug-* | kcsan | kcsan-*) ;;
+	*) return 1 ;;
+	esac
+}
+
+# The cases that order failures, or one skip each where no failure can be ordered.
+run_faults() {
+	local name
+	case $kernel in
+	debug | debug-*) run_room faults ;;
+	*) for name in $(cases_of faults); do
+		result skip "$name" "this kernel has no fault injection; --kernel debug has"
+	done ;;
 	esac
 }
 
@@ -26,18 +47,22 @@ cases_of() {
 	done
 }
 
+# What every run of guest cases is told besides, and seconds that a room may take longer for it.
+GUEST_OPTIONS=() MORE_TIME=0
+
 # run_room ROOM: every case gets a result, also when one of them takes the machine down
 run_room() {
-	local room=$1 rc asked left name options time=900
-	# The debug kernel is some ten times slower.
-	[ "$kernel" != debug ] || time=5400
+	local room=$1 rc asked left name options time=1200
+	# Kernels with checkers are some ten times slower.
+	! has_checkers || time=5400
+	time=$((time + MORE_TIME))
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")
 	while [ ${#left[@]} -gt 0 ]; do
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()
 		vm_ktap "$room" --timeout "$time" "${options[@]}" "$GUEST_TESTS" -- \
-			./guest-tests run --seed "$seed" "${asked[@]}" || rc=$?
+			./guest-tests run --seed "$seed" "${GUEST_OPTIONS[@]}" "${asked[@]}" || rc=$?
 		for name in "${FAILED_HERE[@]}"; do
 			show_log "$name"
 		done
@@ -113,9 +138,10 @@ dev_ksm_tests() {
 vm_tests() {
 	local room
 	build_for_vm
-	for room in plain swap-disk swap-zram swap-zswap numa; do
+	for room in plain swap-disk swap-zram swap-zswap numa kvm; do
 		run_room "$room"
 	done
+	[ -n "$stock" ] || run_faults
 	[ -n "$stock" ] || run_room takeover
 	[ -n "$stock" ] || [ ! -x "$C_TESTS/dev_ksm_test" ] || dev_ksm_tests
 	sysfs_tests

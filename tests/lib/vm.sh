@@ -10,7 +10,7 @@ PREFIX=
 # read_ktap NAME COMMAND…: runs a command that speaks KTAP; results are counted as they come. Sets ANSWERED to the names
 # that got a result and LAST_LOG to where its standard error went. Returns the command's code.
 read_ktap() {
-	local out rc=0 line remarks=''
+	local out rc=0 line remarks='' told=''
 	out=$(mktemp -u "$RESULTS/$1-XXXX")
 	LAST_LOG=$out.log
 	shift
@@ -41,11 +41,13 @@ vm_ktap() {
 	read_ktap "$name" tools/vm run "${options[@]}" "$@"
 }
 
-# ktap_line LINE: a line of the protocol; remarks are held back until their result is known
+# ktap_line LINE: a line of the protocol; remarks are held back until their result is known, and shown if it failed;
+# "# tells …" is shown in any case
 ktap_line() {
 	local name why
 	case $1 in
 	"# "*": took "* | "KTAP "* | "1.."* | "# Totals"*) ;;
+	"# tells "*) told+="       ${1#\# tells }"$'\n' ;;
 	"#"*) remarks+="       ${1#\# }"$'\n' ;;
 	"ok "*)
 		name=${1#ok * } why=${1#*# SKIP }
@@ -53,15 +55,16 @@ ktap_line() {
 		name=$PREFIX${name#- }
 		ANSWERED+=("$name")
 		[ "$why" = "$1" ] && result ok "$name" || result skip "$name" "$why"
-		remarks=
+		printf '%s' "$told"
+		remarks= told=
 		;;
 	"not ok "*)
 		name=${1#not ok * }
 		name=$PREFIX${name#- }
 		ANSWERED+=("$name")
 		result fail "$name"
-		printf '%s' "$remarks"
-		remarks=
+		printf '%s' "$told$remarks"
+		remarks= told=
 		FAILED_HERE+=("$name")
 		;;
 	esac

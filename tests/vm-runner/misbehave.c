@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A module that does on purpose what the VM runner must notice: insmod misbehave.ko how=WHAT.
- * Where a kernel lacks the means to notice (KASAN, lockdep, kmemleak), doing it proves nothing.
+ * Where a kernel lacks the means to notice (KASAN, lockdep, kmemleak, KCSAN), doing it proves nothing.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -13,7 +13,7 @@
 
 static char *how = "";
 module_param(how, charp, 0);
-MODULE_PARM_DESC(how, "warn, bug, deaf, stuck, out-of-bounds, abba or leak");
+MODULE_PARM_DESC(how, "warn, bug, deaf, stuck, out-of-bounds, abba, leak or race");
 
 static DEFINE_MUTEX(one);
 static DEFINE_MUTEX(other);
@@ -89,6 +89,32 @@ static void leak(void)
 	}
 }
 
+static int counter;
+
+static int count(void *unused)
+{
+	while (!kthread_should_stop()) {
+		for (int i = 0; i < 1000; i++)
+			counter++;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Two threads count with the same number, and nothing between them. */
+static void race(void)
+{
+	struct task_struct *threads[2];
+	int i;
+
+	for (i = 0; i < 2; i++)
+		threads[i] = kthread_run(count, NULL, "misbehave");
+	msleep(10000);
+	for (i = 0; i < 2; i++)
+		if (!IS_ERR(threads[i]))
+			kthread_stop(threads[i]);
+}
+
 static int __init misbehave_init(void)
 {
 	if (!strcmp(how, "warn"))
@@ -105,6 +131,8 @@ static int __init misbehave_init(void)
 		abba();
 	else if (!strcmp(how, "leak"))
 		leak();
+	else if (!strcmp(how, "race"))
+		race();
 	else
 		return -EINVAL;
 	return 0;

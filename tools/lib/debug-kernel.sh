@@ -1,8 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
-# The debug kernel: the same source as a stock kernel, with KASAN, lockdep and other checkers (tools/kernel/debug.config),
-# laid out like a stock one under kernel/debug-VERSION.
+# Kernels with checkers, built from the same source as a stock kernel and laid out like one under kernel/FLAVOUR-VERSION:
+# debug (KASAN, lockdep and others) and kcsan (data races). Their options: tools/kernel/base.config and FLAVOUR.config.
 
 DEBUG_PACKAGES="clang-19"
+
+# debug_flavour NAME: the flavour of a kernel's name or of what --kernel asks for; a stock kernel has none.
+debug_flavour() {
+	case $1 in
+	debug | debug-*) echo debug ;;
+	kcsan | kcsan-*) echo kcsan ;;
+	*) return 1 ;;
+	esac
+}
+
+# debug_fragment FLAVOUR: all options that it is made of
+debug_fragment() { cat "$REPO/tools/kernel/base.config" "$REPO/tools/kernel/$1.config"; }
+
+# debug_is_current NAME BUILD: was it built of the options that stand there now?
+debug_is_current() { cmp -s <(debug_fragment "$(debug_flavour "$1")") "$2/.swapksm-fragment"; }
 
 # What the fragment asks for and the configuration does not have: merge_config drops such options with a mere warning.
 options_dropped() {
@@ -18,17 +33,18 @@ options_dropped() {
 }
 
 configure_debug() {
-	local build=$1
+	local flavour=$1 build=$2
 	cat >"$build/.kernelvariables" <<-'END'
 		override ARCH = x86
 		CC = clang-19
 		HOSTCC = gcc-14
 		KBUILD_BUILD_TIMESTAMP = 1970-01-01
 	END
-	printf -- '-swapksm-debug\n' >"$build/localversion-debug"
+	printf -- '-swapksm-%s\n' "$flavour" >"$build/localversion-debug"
 	cd "$build"
-	in_tree scripts/kconfig/merge_config.sh -n "$REPO/tools/kernel/debug.config"
-	cp "$REPO/tools/kernel/debug.config" "$build/.swapksm-fragment"
+	debug_fragment "$flavour" >"$build/.swapksm-fragment.part"
+	in_tree scripts/kconfig/merge_config.sh -n .swapksm-fragment.part
+	mv "$build/.swapksm-fragment.part" "$build/.swapksm-fragment"
 }
 
 debug_progress() { printf '%s steps of about 1960, %s' "$(wc -l <"$1")" "$(tail -n 1 "$1" | sed 's/^ *//' | cut -c 1-50)"; }
@@ -45,23 +61,23 @@ build_debug() {
 	: >"$part/.build"
 }
 
-# prepare_debug KREL VERSION: the debug kernel from the source of this stock kernel's packages
+# prepare_debug FLAVOUR KREL VERSION: such a kernel from the source of this stock kernel's packages
 prepare_debug() {
-	local krel=$1 version=$2 name part dropped
-	name=debug-${krel%%+*}
+	local flavour=$1 krel=$2 version=$3 name part dropped
+	name=$flavour-${krel%%+*}
 	part=$KERNELS/$name.part
 	# One of an older fragment is the start of the new one: make rebuilds what the options changed.
 	[ -e "$part" ] || [ ! -e "$KERNELS/$name/build" ] || mv "$KERNELS/$name" "$part"
 	mkdir -p "$part"
-	need_space "$part" 4000 "the debug kernel"
+	need_space "$part" 4000 "the $flavour kernel"
 	[ -e "$part/build" ] || long "kernel source for $name" source_progress unpack_source "$krel" "$version" "$part"
-	if ! cmp -s "$REPO/tools/kernel/debug.config" "$part/build/.swapksm-fragment"; then
-		long "configuration of $name" - configure_debug "$part/build"
+	if ! debug_is_current "$name" "$part/build"; then
+		long "configuration of $name" - configure_debug "$flavour" "$part/build"
 		rm -f "$part/.build"
 	fi
-	dropped=$(options_dropped "$REPO/tools/kernel/debug.config" "$part/build/.config")
+	dropped=$(options_dropped "$part/build/.swapksm-fragment" "$part/build/.config")
 	[ -z "$dropped" ] || die "$name: the configuration lost $dropped" \
-		"another option they depend on changed in this kernel version: correct tools/kernel/debug.config"
+		"another option they depend on changed in this kernel version: correct tools/kernel/base.config or $flavour.config"
 	check_options "$name" "$part/build/.config"
 	[ -e "$part/.build" ] || long "build of $name (10 minutes on two free cores)" debug_progress build_debug "$part"
 	long "trial module for $name" - trial_module "$name" "$part"

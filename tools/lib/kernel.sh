@@ -6,8 +6,8 @@
 LAYOUT=1
 
 kernel_complete() {
-	# A debug kernel of another fragment is not the one asked for.
-	case $1 in debug-*) cmp -s "$REPO/tools/kernel/debug.config" "$KERNELS/$1/build/.swapksm-fragment" || return 1 ;; esac
+	# A debug kernel of other options is not the one asked for.
+	! debug_flavour "$1" >/dev/null || debug_is_current "$1" "$KERNELS/$1/build" || return 1
 	[ "$(cat "$KERNELS/$1/.complete" 2>/dev/null)" = "$LAYOUT" ]
 }
 

@@ -33,7 +33,7 @@ build_module() {
 	dir=$KERNELS/$krel
 	out=$CACHE/out/$krel
 	case $krel in
-	debug-*) SWAPKSM_DEBUG=1 ;;
+	debug-* | kcsan-*) SWAPKSM_DEBUG=1 ;;
 	*) [ "${SWAPKSM_DEBUG:-0}" != 1 ] || out=$out/debug ;;
 	esac
 	mkdir -p "$out/obj"
@@ -52,7 +52,7 @@ build_module() {
 		"$out/obj/swapksm.ko" "$out/swapksm.ko.part" >&2 ||
 		die "the module cannot be linked for $krel (klp-link says why above)" "a symbol this kernel lacks needs a shim for it"
 	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
-	case $krel in debug-*) mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko" ;; esac
+	case $krel in debug-* | kcsan-*) mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko" ;; esac
 	flock -u 7
 	use_suite trixie
 	say "$out/swapksm.ko"

@@ -104,6 +104,10 @@ pub enum Room {
     Numa,
     /// The module is there but not loaded.
     Takeover,
+    /// KVM guests can be run; swap is on.
+    Kvm,
+    /// Swap is on, and failures can be ordered.
+    Faults,
 }
 
 impl Room {
@@ -114,6 +118,8 @@ impl Room {
             Room::Swap => "swap",
             Room::Numa => "numa",
             Room::Takeover => "takeover",
+            Room::Kvm => "kvm",
+            Room::Faults => "faults",
         }
     }
 }
@@ -165,6 +171,8 @@ pub struct Bench {
     pub seed: u64,
     /// How long the stress cases go on, in seconds.
     pub stress_seconds: u64,
+    /// How long races go on, in seconds; time limits are of what comes on top.
+    pub race_seconds: u64,
 }
 
 impl Bench {

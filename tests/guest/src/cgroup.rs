@@ -26,7 +26,7 @@ impl Group {
         let path = root.join(format!("guest-tests-{name}"));
         fs::create_dir_all(&path).context("making a control group")?;
         let group = Group(path);
-        fs::write(group.0.join("cgroup.procs"), "0").context("entering the control group")?;
+        group.join()?;
         Ok(group)
     }
 
@@ -43,9 +43,29 @@ impl Group {
             .or_else(|_| fail(format!("{file} holds '{}'", text.trim())))
     }
 
+    /// Moves the calling process into the group.
+    pub fn join(&self) -> Outcome {
+        fs::write(self.0.join("cgroup.procs"), "0").context("entering the control group")
+    }
+
+    /// Takes the calling process out of the group; those it has started stay.
+    pub fn leave(&self) -> Outcome {
+        fs::write(format!("{ROOT}/cgroup.procs"), "0").context("leaving the control group")
+    }
+
+    /// Number of the group's `memory.events`.
+    pub fn event(&self, key: &str) -> Outcome<i64> {
+        procfs::field(&self.0.join("memory.events").display().to_string(), key)
+    }
+
+    /// Number of the group's `memory.stat`.
+    pub fn stat(&self, key: &str) -> Outcome<i64> {
+        procfs::field(&self.0.join("memory.stat").display().to_string(), key)
+    }
+
     /// Bytes of anonymous memory that are charged to the group.
     pub fn anon(&self) -> Outcome<i64> {
-        procfs::field(&self.0.join("memory.stat").display().to_string(), "anon")
+        self.stat("anon")
     }
 
     /// Asks for `bytes` to be reclaimed; that less came free is no error.

@@ -80,6 +80,14 @@ impl Random {
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
+
+    /// A page's content: mostly one of `common` that others have as well, at times nobody else's.
+    pub fn content(&mut self, common: u64) -> u64 {
+        match self.below(8) {
+            0 => self.next() | (1 << 40),
+            _ => self.below(common),
+        }
+    }
 }
 
 #[cfg(test)]

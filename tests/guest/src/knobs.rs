@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints every file of the KSM directory and how it answers a fixed list of values.
+//! Prints every file of the KSM directory and how it answers a fixed list of values, and what a process's file says.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::case::{Context, Outcome};
+use crate::cases;
 use crate::ksm::{Ksm, DIRECTORY};
+use crate::region::Region;
 
 /// Values tried on every writable file.
 const VALUES: &[&str] = &[
@@ -73,7 +75,32 @@ pub fn print() -> Outcome {
         answers(&ksm, name)?;
         ksm.restore(&saved)?;
     }
-    Ok(())
+    process_lines()
+}
+
+/// Prints the lines of /proc/PID/ksm_stat of this process: at first, and when it has asked for merging in both ways. The
+/// scanner is off. Lines that only swapksm has go by a name of their own.
+fn process_lines() -> Outcome {
+    const FILE: &str = "/proc/self/ksm_stat";
+    let print = || -> Outcome {
+        let text = fs::read_to_string(FILE).context(FILE)?;
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some((key, _)) if key.starts_with("swapksm_") => println!("ksm_stat.{key}\t{line}"),
+                _ => println!("ksm_stat\t{line}"),
+            }
+        }
+        Ok(())
+    };
+    let mode = fs::metadata(FILE).context(FILE)?.permissions().mode();
+    println!("ksm_stat\tmode {:04o}", mode & 0o7777);
+    print()?;
+    let region = Region::map(4)?;
+    region.fill(|index| index as u64);
+    region.mergeable()?;
+    print()?;
+    cases::merge_any()?;
+    print()
 }
 
 /// Permission bits of a file.

@@ -70,6 +70,11 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
     }
 }
 
+/// Tells something of the case under way that is worth reading even if it passes.
+pub fn tell(text: &str) {
+    line(&format!("# tells {text}"));
+}
+
 /// Prints a line at once, so that nothing is lost when the machine dies.
 fn line(text: &str) {
     let mut out = std::io::stdout().lock();

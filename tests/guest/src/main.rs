@@ -11,10 +11,13 @@ mod case;
 mod cases;
 mod cgroup;
 mod content;
+mod inject;
 mod knobs;
 mod ksm;
 mod ktap;
+mod kvm;
 mod pagemap;
+mod part;
 mod pipe;
 mod pipe_pages;
 mod probe;
@@ -23,7 +26,9 @@ mod region;
 mod runner;
 mod sabotage;
 mod sharer;
+mod slow;
 mod sys;
+mod userfault;
 mod wait;
 mod worker;
 
@@ -34,6 +39,9 @@ use clap::{Parser, Subcommand};
 use case::{Bench, Case};
 use ksm::Ksm;
 use sabotage::Sabotage;
+
+/// Enough to see that a race runs.
+const RACE_SECONDS: u64 = 3;
 
 #[derive(Parser)]
 #[command(about = "Behaviour tests of samepage merging; root only, meant for a virtual machine")]
@@ -56,6 +64,9 @@ enum Command {
         /// Seconds a stress case goes on.
         #[arg(long, default_value_t = 30)]
         stress_seconds: u64,
+        /// Seconds a race goes on.
+        #[arg(long, default_value_t = RACE_SECONDS)]
+        race_seconds: u64,
         /// Do a step wrong that the cases rely on: they must fail.
         #[arg(long, value_enum, default_value = "none", hide = true)]
         sabotage: Sabotage,
@@ -93,6 +104,7 @@ fn main() -> ExitCode {
             names,
             seed,
             stress_seconds,
+            race_seconds,
             sabotage,
         } => {
             sabotage::choose(sabotage);
@@ -102,6 +114,7 @@ fn main() -> ExitCode {
                     ksm: Ksm,
                     seed,
                     stress_seconds,
+                    race_seconds,
                 },
             )
         }
@@ -110,6 +123,7 @@ fn main() -> ExitCode {
                 ksm: Ksm,
                 seed,
                 stress_seconds: duration,
+                race_seconds: RACE_SECONDS,
             };
             finish(runner::run(&bench, &[&cases::soak::case(duration)]))
         }

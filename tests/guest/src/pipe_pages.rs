@@ -3,6 +3,7 @@
 //! Pages that a pipe refers to: a reference beside the page tables, as from a device or another subsystem.
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 
@@ -13,8 +14,8 @@ use crate::sys::{self, PAGE};
 
 /// A pipe with pages in it; they are let go when it is dropped.
 pub struct PipePages {
-    _from: File,
-    _to: File,
+    from: File,
+    to: File,
 }
 
 impl PipePages {
@@ -33,18 +34,26 @@ impl PipePages {
             iov_base: region.page(pages.start).cast(),
             iov_len: bytes,
         };
-        let pipe = PipePages {
-            _from: from,
-            _to: to,
-        };
+        let pipe = PipePages { from, to };
         if sabotage::is(Sabotage::NoPin) {
             return Ok(pipe);
         }
         // SAFETY: one vector over pages of the region, which outlive the call.
-        let spliced = unsafe { libc::vmsplice(pipe._to.as_raw_fd(), &vector, 1, 0) };
+        let spliced = unsafe { libc::vmsplice(pipe.to.as_raw_fd(), &vector, 1, 0) };
         match sys::check(spliced as libc::c_long).context("vmsplice")? {
             count if count == bytes => Ok(pipe),
             count => fail(format!("vmsplice took {count} of {bytes} bytes")),
         }
+    }
+
+    /// Takes everything out, into `region`, which is as large.
+    pub fn read(mut self, region: &Region) -> Outcome {
+        if sabotage::is(Sabotage::NoPin) {
+            return fail("nothing was put into the pipe");
+        }
+        // SAFETY: the whole of a mapping of ours, which nothing else refers to while the slice is in use.
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(region.page(0).cast::<u8>(), region.len()) };
+        self.from.read_exact(bytes).context("reading the pipe")
     }
 }

@@ -26,9 +26,39 @@ pub fn vmstat(key: &str) -> Outcome<i64> {
     field("/proc/vmstat", key)
 }
 
+/// What the kernel's lines of `/proc/PID/ksm_stat` begin with, in its order.
+pub const KERNELS_KEYS: [&str; 6] = [
+    "ksm_rmap_items ",
+    "ksm_zero_pages ",
+    "ksm_merging_pages ",
+    "ksm_process_profit ",
+    "ksm_merge_any: ",
+    "ksm_mergeable: ",
+];
+
 /// Number of `/proc/PID/ksm_stat`.
 pub fn ksm_stat(pid: i32, key: &str) -> Outcome<i64> {
     field(&format!("/proc/{pid}/ksm_stat"), key)
+}
+
+/// The lines of `/proc/PID/ksm_stat` that only swapksm has.
+pub fn swapksm_numbers(pid: i32) -> Outcome<Vec<(String, i64)>> {
+    let path = format!("/proc/{pid}/ksm_stat");
+    let text = fs::read_to_string(&path).context(&path)?;
+    let mut numbers = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("swapksm_")) {
+        let number = line
+            .split_once(' ')
+            .and_then(|(key, count)| Some((key.to_owned(), count.parse().ok()?)));
+        match number {
+            Some(number) => numbers.push(number),
+            None => return fail(format!("{path}: '{line}' holds no number")),
+        }
+    }
+    match numbers.is_empty() {
+        true => fail(format!("{path} has no line of swapksm's")),
+        false => Ok(numbers),
+    }
 }
 
 /// Yes or no of `/proc/PID/ksm_stat`.

@@ -10,6 +10,7 @@ use crate::case::{fail, Bench, Case, Context, Outcome};
 use crate::ktap::Report;
 use crate::pipe::{self, Message};
 use crate::sabotage::{self, Sabotage};
+use crate::slow;
 use crate::sys;
 
 /// Runs `cases` and reports; true when none failed.
@@ -58,16 +59,13 @@ fn isolated(bench: &Bench, case: &Case) -> Outcome {
         }
     };
     drop(to);
-    let outcome = match from.ready(Duration::from_secs(case.seconds))? {
-        true => match from.receive(Duration::from_secs(1))? {
+    let limit = slow::limit(Duration::from_secs(case.seconds + bench.race_seconds));
+    let outcome = match from.ready(limit)? {
+        true => match from.receive(slow::limit(Duration::from_secs(1)))? {
             Message::Done(outcome) => outcome,
             _ => fail("the test process died"),
         },
-        false => fail(format!(
-            "hung: no end after {} s; {}",
-            case.seconds,
-            stacks(pid)
-        )),
+        false => fail(format!("hung: no end after {limit:?}; {}", stacks(pid))),
     };
     sys::kill(-pid, libc::SIGKILL);
     reap()?;
@@ -87,7 +85,7 @@ fn caught(bench: &Bench, case: &Case) -> Outcome {
 
 /// Waits for every child to be gone.
 fn reap() -> Outcome {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + slow::limit(Duration::from_secs(60));
     loop {
         match sys::waitpid(-1, true) {
             Err(error) if sys::is_errno(&error, libc::ECHILD) => return Ok(()),

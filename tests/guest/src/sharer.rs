@@ -3,6 +3,7 @@
 //! Processes with one mergeable region each, which remember what every page must hold.
 
 use crate::case::{fail, Context, Outcome};
+use crate::inject::Victim;
 use crate::pagemap::{self, Entry};
 use crate::region::{Lock, Region};
 use crate::worker::{Steps, Worker};
@@ -23,8 +24,10 @@ enum Operation {
     Advise,
     Discard,
     Fork,
+    VerifyChild,
     EndChild,
     Lock,
+    AccessFailing,
     Quit,
 }
 
@@ -127,16 +130,19 @@ impl Sharer {
 
     /// Lets the process advise on `count` pages from `first` on.
     pub fn advise(&mut self, first: usize, count: usize, advice: i32) -> Outcome {
-        match self.command(
-            Operation::Advise,
-            [first as u64, count as u64, advice as u64],
-        )? {
+        match self.try_advise(first, count, advice)? {
             0 => Ok(()),
             errno => fail(format!(
                 "madvise({advice}): {}",
-                std::io::Error::from_raw_os_error(errno as i32)
+                std::io::Error::from_raw_os_error(errno)
             )),
         }
+    }
+
+    /// The same, returning the errno.
+    pub fn try_advise(&mut self, first: usize, count: usize, advice: i32) -> Outcome<i32> {
+        let words = [first as u64, count as u64, advice as u64];
+        Ok(self.command(Operation::Advise, words)? as i32)
     }
 
     /// Lets the process discard `count` pages from `first` on, which then must read as zero.
@@ -148,6 +154,11 @@ impl Sharer {
     /// Lets the process fork; the child waits until [`Sharer::end_child`]. Returns its process id.
     pub fn fork(&mut self) -> Outcome<i32> {
         self.command(Operation::Fork, [0; 3]).map(|pid| pid as i32)
+    }
+
+    /// Lets the forked child verify all pages as they were at the fork, and go on waiting.
+    pub fn verify_child(&mut self) -> Outcome {
+        self.command(Operation::VerifyChild, [0; 3]).map(drop)
     }
 
     /// Lets the forked child verify all pages as they were at the fork and exit.
@@ -180,6 +191,13 @@ impl Sharer {
         self.worker.step(0)?;
         self.worker.go(0)?;
         self.worker.killed_by(signal)
+    }
+
+    /// Lets the process read page `index`, or write it anew if there is a `seed`, while the `nth` possible failure is
+    /// ordered. Whether it was reached.
+    pub fn access_failing(&mut self, index: usize, seed: Option<u64>, nth: u32) -> Outcome<bool> {
+        let words = [index as u64, seed.unwrap_or(0), nth.into()];
+        Ok(self.command(Operation::AccessFailing, words)? == 1)
     }
 
     fn command(&mut self, operation: Operation, words: [u64; 3]) -> Outcome<u64> {
@@ -263,6 +281,10 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 answer = forked.pid() as u64;
                 child = Some(forked);
             }
+            o if o == Operation::VerifyChild as u64 => match &mut child {
+                Some(forked) => drop(forked.step(STAY).context("forked child")?),
+                None => return fail("there is no forked child"),
+            },
             o if o == Operation::EndChild as u64 => match child.take() {
                 Some(forked) => forked.finish().context("forked child")?,
                 None => return fail("there is no forked child"),
@@ -271,16 +293,34 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
                 let all = [Lock::No, Lock::Now, Lock::OnFault];
                 region.lock(all[index])?;
             }
+            o if o == Operation::AccessFailing as u64 => {
+                let victim = Victim::this()?;
+                victim.arm(words[2] as u32)?;
+                match words[1] {
+                    0 => drop(region.peek(index, 0)),
+                    seed => region.write(index, seed),
+                }
+                answer = victim.disarm()?.into();
+                if words[1] != 0 {
+                    seeds[index] = words[1];
+                }
+            }
             other => return fail(format!("unknown operation {other}")),
         }
     }
 }
 
-/// A child that holds a copy of the region and verifies it when told.
+/// Tells a forked child to go on waiting when it has verified its pages.
+const STAY: u64 = 1;
+
+/// A child that holds a copy of the region, verifies it each time it is told, and ends unless it is told to stay.
 fn fork_copy(region: &Region, seeds: &[u64]) -> Outcome<Worker> {
-    let mut forked = Worker::start("forked child", |steps| {
-        steps.step(0)?;
-        region.verify(|index| seeds[index])
+    let mut forked = Worker::start("forked child", |steps| loop {
+        let stays = steps.step(0)? == STAY;
+        region.verify(|index| seeds[index])?;
+        if !stays {
+            return Ok(());
+        }
     })?;
     forked.arrived()?;
     Ok(forked)

@@ -2,10 +2,12 @@
 
 //! Processes that a case starts, and the steps they take together.
 
+use std::time::Duration;
+
 use crate::case::{fail, Context, Outcome, Stop};
 use crate::pipe::{self, Message, Reader, Writer};
 use crate::sys::{self, Ended};
-use crate::wait::PATIENCE;
+use crate::wait::patience;
 
 /// A child process that stops at each step for its parent.
 /// When dropped without [`Worker::finish`] it is killed.
@@ -40,7 +42,7 @@ impl Steps {
     pub fn step(&mut self, value: u64) -> Outcome<u64> {
         self.to.value(value)?;
         // The parent may wait for the scanner several times meanwhile.
-        match self.from.receive(PATIENCE * 20)? {
+        match self.from.receive(patience() * 20)? {
             Message::Value(value) => Ok(value),
             _ => fail("the parent is gone"),
         }
@@ -85,7 +87,12 @@ impl Worker {
 
     /// Waits until the child has come to its next step, returns the value it tells.
     pub fn arrived(&mut self) -> Outcome<u64> {
-        let message = self.from.receive(PATIENCE * 2).context(&self.name)?;
+        self.arrived_within(patience() * 2)
+    }
+
+    /// The same for a step that may take as long as `limit`.
+    pub fn arrived_within(&mut self, limit: Duration) -> Outcome<u64> {
+        let message = self.from.receive(limit).context(&self.name)?;
         match message {
             Message::Value(value) => Ok(value),
             Message::Done(Ok(())) => fail(format!("{} ended before its time", self.name)),
@@ -136,7 +143,7 @@ impl Worker {
 
     /// Waits for the end of the child; what it has to say of its failure is passed on.
     fn end(mut self) -> Outcome<Ended> {
-        match self.from.receive(PATIENCE * 2).context(&self.name)? {
+        match self.from.receive(patience() * 2).context(&self.name)? {
             Message::Value(_) => return fail(format!("{} takes a step too many", self.name)),
             Message::Done(outcome) => outcome.context(&self.name)?,
             Message::Closed => (),

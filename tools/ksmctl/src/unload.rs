@@ -114,10 +114,29 @@ fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
         transition::wait(machine, Goal::Kernel, limit)
             .map_err(|failure| failure.means("not unloaded"))
     };
-    start(machine).and_then(|()| wait()).map_err(|failure| {
-        let kept = keep(machine, limit).and_then(|()| knobs.restore_run(machine));
-        failure.after_undoing(kept)
+    start(machine).and_then(|()| wait()).or_else(|failure| {
+        let kept = keep(machine, limit);
+        if kept.is_err() && is_given_back(machine) {
+            // It was too late to turn round: on to the end.
+            return Ok(());
+        }
+        Err(failure.after_undoing(kept.and_then(|()| knobs.restore_run(machine))))
     })
+}
+
+/// Has the last task gone back? What shows of the patch goes a little later.
+fn is_given_back(machine: &Machine) -> bool {
+    let mut waited = Duration::ZERO;
+    while machine.has(files::PATCH) {
+        let is_over = machine.number(files::TRANSITION) == Some(0)
+            && machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "0");
+        if waited >= RELEASE_LIMIT || !is_over && machine.has(files::PATCH) {
+            return false;
+        }
+        machine.system.pause(STEP);
+        waited += STEP;
+    }
+    true
 }
 
 fn start(machine: &Machine) -> Outcome {

@@ -2,7 +2,8 @@
 
 //! What several cases need.
 
-use crate::case::{Bench, Outcome};
+use crate::case::{fail, Bench, Outcome};
+use crate::ksm::Ksm;
 use crate::pagemap;
 use crate::sharer::{self, Sharer};
 use crate::wait;
@@ -33,4 +34,16 @@ pub fn merged_crowd(bench: &Bench, count: usize, pages: usize) -> Outcome<Vec<Sh
     bench.ksm.start()?;
     frames_become(&sharers, pages)?;
     Ok(sharers)
+}
+
+/// In builds of swapksm that have it: page tables against what the module believes.
+pub fn self_check(ksm: &Ksm) -> Outcome {
+    const FILE: &str = "selfcheck";
+    if !ksm.has(FILE) {
+        return Ok(());
+    }
+    match ksm.text(FILE)?.as_str() {
+        "ok" => Ok(()),
+        found => fail(format!("the self-check found differences:\n{found}")),
+    }
 }

@@ -64,6 +64,7 @@ pub fn image(part: &str, from: i32, to: i32) -> ExitCode {
         "merge-any" => new_image(&mut steps, true),
         "plain" => new_image(&mut steps, false),
         "exits" => super::pointers::image(&mut steps),
+        "race" => super::races::image(&mut steps),
         _ => fail(format!("there is no part '{part}'")),
     };
     steps.done(&outcome);

@@ -70,7 +70,7 @@ fn parent_exits(bench: &Bench) -> Outcome {
             // If nobody listens any more the case has failed already.
             let _ = to.done(&outcome);
             // Hold the pages until killed with the case.
-            std::thread::sleep(wait::PATIENCE * 10);
+            std::thread::sleep(wait::patience() * 10);
             sys::exit(0);
         };
         steps.step(pid as u64).map(drop)
@@ -82,7 +82,7 @@ fn parent_exits(bench: &Bench) -> Outcome {
     })?;
     let child = middle.step(0)? as i32;
     middle.finish()?;
-    match from.receive(wait::PATIENCE)? {
+    match from.receive(wait::patience())? {
         Message::Done(outcome) => outcome.context("orphan")?,
         other => return fail(format!("the orphan sent {other:?}")),
     }

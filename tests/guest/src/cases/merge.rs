@@ -232,12 +232,12 @@ fn volatile(bench: &Bench) -> Outcome {
     regions.iter().try_for_each(Region::mergeable)?;
     bench.ksm.start()?;
     // Both regions stay equal to each other and change all the time.
-    let deadline = std::time::Instant::now() + wait::PATIENCE;
+    let deadline = std::time::Instant::now() + wait::patience();
     while bench.ksm.number("full_scans")? < start + 10 {
         check!(
             std::time::Instant::now() < deadline,
             "10 passes took longer than {:?}",
-            wait::PATIENCE
+            wait::patience()
         );
         seed += 1;
         regions

@@ -2,22 +2,33 @@
 
 //! The cases, one file per subject.
 
+mod abuse;
 mod chains;
 mod common;
 mod cow;
 pub mod exec;
+mod faults;
+mod faults_calls;
+mod faults_common;
+mod faults_functions;
+mod faults_load;
 mod fork;
 mod hotplug;
+mod kvm;
 mod mapping;
 mod merge;
 mod migrate;
 mod null_disk;
 mod numa;
+mod oom;
 mod pins;
 mod pointers;
 mod poison;
 mod prctl;
+pub mod races;
+mod rmap;
 mod scanner;
+mod secrets;
 mod small_swap;
 pub mod soak;
 mod soak_model;
@@ -32,8 +43,10 @@ mod swap_lazyfree;
 mod swap_limits;
 mod swap_moves;
 mod swap_numbers;
+mod swap_process;
 mod swapping;
 mod takeover;
+mod takeover_readers;
 mod thp;
 mod tracking;
 mod uffd;
@@ -72,14 +85,26 @@ pub fn all() -> Vec<&'static Case> {
         hotplug::CASES,
         swap::CASES,
         swap_numbers::CASES,
+        swap_process::CASES,
         swap_moves::CASES,
         swap_limits::CASES,
         swap_lazyfree::CASES,
         swap_large::CASES,
         swap_faults::CASES,
         swap_conditions::CASES,
+        rmap::CASES,
+        oom::CASES,
+        abuse::CASES,
+        secrets::CASES,
         stress::CASES,
+        kvm::CASES,
+        races::CASES,
+        faults::CASES,
+        faults_calls::CASES,
+        faults_functions::CASES,
         takeover::CASES,
+        faults_load::CASES,
+        takeover_readers::CASES,
     ];
     subjects.into_iter().flatten().collect()
 }

@@ -20,6 +20,20 @@ pub struct NullDisk {
 impl NullDisk {
     /// Makes a disk of that many MiB; skips where the kernel has no null_blk.
     pub fn new(mebibytes: usize) -> Outcome<NullDisk> {
+        NullDisk::with(mebibytes, &[])
+    }
+
+    /// The same with a disk that takes its time for each request.
+    pub fn slow(mebibytes: usize, nanoseconds: u64) -> Outcome<NullDisk> {
+        // Requests end when a timer says so.
+        let settings = [
+            ("irqmode", "2"),
+            ("completion_nsec", &nanoseconds.to_string()),
+        ];
+        NullDisk::with(mebibytes, &settings)
+    }
+
+    fn with(mebibytes: usize, settings: &[(&str, &str)]) -> Outcome<NullDisk> {
         mount_configfs();
         let root = PathBuf::from(CONFIG).join("nullb");
         if !root.exists() {
@@ -33,6 +47,9 @@ impl NullDisk {
         };
         disk.set("memory_backed", "1")?;
         disk.set("size", &mebibytes.to_string())?;
+        for (file, value) in settings {
+            disk.set(file, value)?;
+        }
         disk.set("power", "1")?;
         let index = fs::read_to_string(disk.control.join("index")).context("index")?;
         let names = [

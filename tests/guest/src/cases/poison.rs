@@ -104,7 +104,7 @@ fn early_kill(bench: &Bench) -> Outcome {
         region.mergeable()?;
         steps.step(region.addr() as u64)?;
         // Touches nothing; the signal must come by itself.
-        std::thread::sleep(wait::PATIENCE);
+        std::thread::sleep(wait::patience());
         crate::case::fail("no signal came")
     })?;
     let addr = early.arrived()? as usize;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::small_swap::Area;
 use super::soak_model::Memory;
-use super::{stress, swapping};
-use crate::case::{fail, Bench, Case, Context, Outcome, Room};
+use super::{common, stress, swapping};
+use crate::case::{Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::check;
 use crate::content::Random;
@@ -23,7 +23,6 @@ const PROCESSES: u64 = 6;
 const REPORT: Duration = Duration::from_secs(15);
 /// Between a page and all of it.
 const MOST_RECLAIMED: u64 = 1024;
-const SELF_CHECK: &str = "selfcheck";
 /// What must be 0 when all processes have ended.
 const EMPTY: &[&str] = &["pages_shared", "pages_sharing", "pages_unshared"];
 
@@ -108,7 +107,7 @@ impl Soak<'_> {
             14..=15 => self.swap_off_and_on(),
             16..=17 => swapping::drain_lru(),
             18..=19 => self.replace(),
-            20..=22 => self.self_check(),
+            20..=22 => common::self_check(&self.bench.ksm),
             23 => self.unmerge_all(),
             24 => self.bench.ksm.stop(),
             25 => self.bench.ksm.set("use_zero_pages", some % 2),
@@ -151,17 +150,6 @@ impl Soak<'_> {
         self.done += old.arrived()?;
         old.finish()?;
         self.start()
-    }
-
-    /// In builds that have it: page tables against what the module believes.
-    fn self_check(&self) -> Outcome {
-        if !self.bench.ksm.has(SELF_CHECK) {
-            return Ok(());
-        }
-        match self.bench.ksm.text(SELF_CHECK)?.as_str() {
-            "ok" => Ok(()),
-            found => fail(format!("the self-check found differences:\n{found}")),
-        }
     }
 
     /// A line on what there is.

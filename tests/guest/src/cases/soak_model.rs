@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Context, Outcome};
 use crate::content::Random;
-use crate::region::{self, Lock, Region};
-use crate::sys::{self, PAGE};
+use crate::part::Part;
+use crate::region::{Lock, Region};
 use crate::worker::{Steps, Worker};
 
 /// Regions a process has at most, and pages in each.
@@ -21,12 +21,6 @@ const CHILDREN: usize = 2;
 const CHILD_LIFE: u64 = 120;
 /// How long a process goes on before it reports.
 const BATCH: Duration = Duration::from_millis(400);
-
-/// A mapping and what is in it.
-struct Part {
-    region: Region,
-    seeds: Vec<u64>,
-}
 
 /// All memory of a process.
 pub struct Memory {
@@ -106,27 +100,12 @@ impl Memory {
 
     /// Some pages in a row of a part.
     fn range(&mut self, which: usize) -> Range<usize> {
-        let len = self.parts[which].seeds.len();
-        let start = self.random.below(len as u64) as usize;
-        let count = 1 + self.random.below(16) as usize;
-        start..(start + count).min(len)
-    }
-
-    /// A content: mostly one that others have as well.
-    fn content(&mut self) -> u64 {
-        match self.random.below(8) {
-            0 => self.random.next() | (1 << 40),
-            _ => self.random.below(COMMON),
-        }
+        self.parts[which].range(&mut self.random, 16)
     }
 
     fn write(&mut self, which: usize, pages: Range<usize>) -> Outcome {
-        for index in pages {
-            let seed = self.content();
-            let part = &mut self.parts[which];
-            part.region.write(index, seed);
-            part.seeds[index] = seed;
-        }
+        let random = &mut self.random;
+        self.parts[which].write(pages, || random.content(COMMON));
         Ok(())
     }
 
@@ -154,10 +133,7 @@ impl Memory {
         if self.random.below(8) != 0 {
             region.mergeable()?;
         }
-        self.parts.push(Part {
-            region,
-            seeds: vec![0; pages],
-        });
+        self.parts.push(Part::new(region));
         let which = self.parts.len() - 1;
         self.write(which, 0..pages)
     }
@@ -205,62 +181,5 @@ impl Memory {
         })?;
         self.children.push(child);
         Ok(())
-    }
-}
-
-impl Part {
-    fn verify(&self, mut pages: Range<usize>) -> Outcome {
-        pages.try_for_each(|index| self.region.verify_page(index, self.seeds[index]))
-    }
-
-    fn advise(&self, pages: Range<usize>, advice: i32) -> Outcome {
-        match self.region.advise_pages(pages, advice) {
-            // Locked pages may not be pushed out.
-            Err(error) if sys::is_errno(&error, libc::EINVAL) => Ok(()),
-            other => other.context(format!("madvise {advice}")),
-        }
-    }
-
-    fn discard(&mut self, pages: Range<usize>) -> Outcome {
-        match self.region.advise_pages(pages.clone(), libc::MADV_DONTNEED) {
-            // Locked pages may not be discarded, those before them in the range have been. One is locked or not.
-            Err(error) if sys::is_errno(&error, libc::EINVAL) && pages.len() > 1 => {
-                return pages
-                    .into_iter()
-                    .try_for_each(|page| self.discard(page..page + 1));
-            }
-            Err(error) if sys::is_errno(&error, libc::EINVAL) => return Ok(()),
-            other => other.context("MADV_DONTNEED")?,
-        }
-        self.seeds[pages].fill(0);
-        Ok(())
-    }
-
-    /// Unmaps pages and maps new ones at their place.
-    fn renew(&mut self, pages: Range<usize>) -> Outcome {
-        let addr = self.region.addr() + pages.start * PAGE;
-        region::unmap(addr, pages.len() * PAGE)?;
-        let fresh = Region::map_at(addr, pages.len())?;
-        fresh.mergeable()?;
-        fresh.release();
-        self.seeds[pages].fill(0);
-        Ok(())
-    }
-
-    /// Forbids and allows access.
-    fn protect(&self, pages: Range<usize>) -> Outcome {
-        let addr = self.region.addr() + pages.start * PAGE;
-        for protection in [
-            libc::PROT_NONE,
-            libc::PROT_READ,
-            libc::PROT_READ | libc::PROT_WRITE,
-        ] {
-            sys::check(
-                // SAFETY: our own region, which nobody touches meanwhile.
-                unsafe { libc::mprotect(addr as *mut _, pages.len() * PAGE, protection) }.into(),
-            )
-            .context("mprotect")?;
-        }
-        self.verify(pages)
     }
 }

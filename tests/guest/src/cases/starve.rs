@@ -115,7 +115,8 @@ fn run_time(pid: i32) -> Outcome<u64> {
         .or_else(|_| fail(format!("{file} holds '{}'", text.trim())))
 }
 
-fn find(name: &str) -> Outcome<i32> {
+/// Number of the kernel thread of that name; skips without one.
+pub fn find(name: &str) -> Outcome<i32> {
     for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         if comm.trim_end() == name {

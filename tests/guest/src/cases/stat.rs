@@ -2,11 +2,16 @@
 
 //! `/proc/PID/ksm_stat` and its relatives.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use super::common::{merged_crowd, same};
 use super::prctl;
-use crate::case::{Bench, Case, Outcome};
-use crate::procfs::{ksm_merging_pages, ksm_stat, ksm_stat_flag, smaps};
+use crate::case::{Bench, Case, Context, Outcome};
+use crate::procfs::{ksm_merging_pages, ksm_stat, ksm_stat_flag, smaps, KERNELS_KEYS};
 use crate::sharer;
+use crate::sys;
+use crate::wait;
 use crate::worker::Worker;
 use crate::{check, check_eq};
 
@@ -21,6 +26,11 @@ pub const CASES: &[Case] = &[
         "stat/flags",
         "ksm_stat tells whether a process is mergeable and why",
         flags,
+    ),
+    Case::new(
+        "stat/lines",
+        "ksm_stat has the kernel's lines first, for the owner only; nothing for who has no memory",
+        lines,
     ),
     Case::new("stat/smaps", "smaps shows merged pages", smaps_field),
     Case::new(
@@ -113,6 +123,52 @@ fn flags(_: &Bench) -> Outcome {
         "mergeable, merge_any after both were undone"
     );
     worker.finish()
+}
+
+fn lines(bench: &Bench) -> Outcome {
+    let path = |pid: i32| format!("/proc/{pid}/ksm_stat");
+    let own = path(std::process::id() as i32);
+    let text = fs::read_to_string(&own).context(&own)?;
+    let found: Vec<&str> = text.lines().collect();
+    let as_ever = KERNELS_KEYS
+        .iter()
+        .zip(&found)
+        .all(|(key, line)| line.starts_with(key));
+    check!(
+        as_ever && found.len() >= KERNELS_KEYS.len(),
+        "{own} begins otherwise than the kernel's: {found:?}"
+    );
+    for line in &found[KERNELS_KEYS.len()..] {
+        let is_ours = line.strip_suffix(" 0").is_some_and(|key| {
+            key.strip_prefix("swapksm_")
+                .is_some_and(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
+        });
+        check!(
+            is_ours && bench.ours(),
+            "{own} of a process without merged pages: '{line}'"
+        );
+    }
+    let mode = fs::metadata(&own).context(&own)?.permissions().mode() & 0o777;
+    check_eq!(mode, 0o400, "mode of {own}");
+
+    // A kernel thread has no memory, and who has exited has none any more.
+    let kernel = path(2);
+    let text = fs::read_to_string(&kernel).context(&kernel)?;
+    check_eq!(text, "", "{kernel}, of a kernel thread");
+    let Some(zombie) = sys::fork().context("fork")? else {
+        sys::exit(0)
+    };
+    let ended = path(zombie);
+    wait::until("the file of a process that has exited is empty", || {
+        let text = fs::read_to_string(&ended).context(&ended)?;
+        Ok((text.is_empty(), text))
+    })?;
+    sys::waitpid(zombie, false).context("waitpid")?;
+    check!(
+        fs::read_to_string(&ended).is_err(),
+        "{ended} is still there when its process is gone"
+    );
+    Ok(())
 }
 
 fn smaps_field(bench: &Bench) -> Outcome {

@@ -25,7 +25,7 @@
 use super::common::{frames_become, merged_crowd, same};
 use super::small_swap::SmallSwap;
 use super::starve::{Starved, Starver, REAPER};
-use super::swapping;
+use super::swapping::{self, SwapIns};
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::pagemap::{self, FLAG_KSM};
@@ -197,7 +197,7 @@ fn push_out(page: &Region) -> Outcome<u64> {
 
 fn exclusive_entry(bench: &Bench) -> Outcome {
     let mut scene = Scene::set(bench, same(0))?;
-    let before = bench.ksm.number("swapin_miss_exclusive")?;
+    let before = SwapIns::now(bench, "swapin_miss_exclusive", scene.fork.pid())?;
     let held = scene.reuse_unseen(bench)?;
     check!(
         bench.ksm.number("pages_pending")? > 0,
@@ -209,7 +209,7 @@ fn exclusive_entry(bench: &Bench) -> Outcome {
     bench.ksm.sync()?;
     scene.page.verify_page(0, 0)?;
     let merged = scene.is_merged()?;
-    let misses = bench.ksm.number("swapin_miss_exclusive")? - before;
+    let misses = before.since(bench)?;
     scene.write_after_merge(bench)?;
     check!(!merged, "the private page had become the merged page");
     check_eq!(misses, 1, "swapin_miss_exclusive");
@@ -218,7 +218,7 @@ fn exclusive_entry(bench: &Bench) -> Outcome {
 
 fn page_elsewhere(bench: &Bench) -> Outcome {
     let mut scene = Scene::set(bench, same(0))?;
-    let before = bench.ksm.number("swapin_miss_stale")?;
+    let before = SwapIns::now(bench, "swapin_miss_stale", scene.fork.pid())?;
     scene.page.verify_page(0, same(0))?;
     scene.reuse()?;
     // A fork's entry is not exclusive.
@@ -226,11 +226,7 @@ fn page_elsewhere(bench: &Bench) -> Outcome {
     scene.fork.touch(0)?;
     let merged = scene.is_merged()?;
     check!(!merged, "a private page has become the merged page");
-    check_eq!(
-        bench.ksm.number("swapin_miss_stale")? - before,
-        1,
-        "swapin_miss_stale"
-    );
+    check_eq!(before.since(bench)?, 1, "swapin_miss_stale");
     scene.fork.end_child()?;
     scene.page.verify_page(0, same(0))?;
     scene.write_after_merge(bench)
@@ -238,7 +234,7 @@ fn page_elsewhere(bench: &Bench) -> Outcome {
 
 fn other_content(bench: &Bench) -> Outcome {
     let mut scene = Scene::set(bench, LATER)?;
-    let before = bench.ksm.number("swapin_miss_hash")?;
+    let before = SwapIns::now(bench, "swapin_miss_hash", scene.fork.pid())?;
     let held = scene.reuse_unseen(bench)?;
     scene.fork.fork()?;
     scene.fork.touch(0)?;
@@ -252,11 +248,7 @@ fn other_content(bench: &Bench) -> Outcome {
         !merged,
         "a page of other content has become the merged page"
     );
-    check_eq!(
-        bench.ksm.number("swapin_miss_hash")? - before,
-        1,
-        "swapin_miss_hash"
-    );
+    check_eq!(before.since(bench)?, 1, "swapin_miss_hash");
     scene.fork.finish()
 }
 
@@ -316,7 +308,7 @@ fn stranger(bench: &Bench, first: bool) -> Outcome {
     let old = mover.arrived()? as usize;
     let pid = mover.pid();
     all_out(&group, &sharers, &page, (pid, old))?;
-    let unknown = bench.ksm.number("swapin_miss_unknown")?;
+    let unknown = SwapIns::now(bench, "swapin_miss_unknown", pid)?;
     let new = mover.step(0)? as usize;
     if !first {
         sharers[0].verify()?;
@@ -329,7 +321,7 @@ fn stranger(bench: &Bench, first: bool) -> Outcome {
         sharers[0].frames()?,
         "frames of the two sharers"
     );
-    let counted = bench.ksm.number("swapin_miss_unknown")? - unknown;
+    let counted = unknown.since(bench)?;
     all_out(&group, &sharers, &page, (pid, new))?;
     check_eq!(counted, PAGES as i64, "swapin_miss_unknown");
     page.verify(same)?;
@@ -349,7 +341,7 @@ fn not_mergeable(bench: &Bench) -> Outcome {
     bench.only_ours("sharing that survives swap")?;
     let mut crowd = swapping::Crowd::merged(bench, 3, PAGES)?;
     crowd.push_out()?;
-    let unknown = bench.ksm.number("swapin_miss_unknown")?;
+    let unknown = SwapIns::now(bench, "swapin_miss_unknown", crowd.sharers[0].pid())?;
     crowd.sharers[0].advise(0, PAGES, libc::MADV_UNMERGEABLE)?;
     crowd.verify()?;
     let own = crowd.sharers[0].frames()?;
@@ -358,11 +350,7 @@ fn not_mergeable(bench: &Bench) -> Outcome {
         0,
         "merged pages of the process that left"
     );
-    check_eq!(
-        bench.ksm.number("swapin_miss_unknown")? - unknown,
-        PAGES as i64,
-        "swapin_miss_unknown"
-    );
+    check_eq!(unknown.since(bench)?, PAGES as i64, "swapin_miss_unknown");
     frames_become(&crowd.sharers[1..], PAGES)?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
     bench.ksm.counter_becomes("pages_sharing", PAGES as i64)?;

@@ -6,7 +6,7 @@ use std::fs;
 
 use super::common::{frames_become, same};
 use super::small_swap::SmallSwap;
-use super::swapping;
+use super::swapping::{self, SwapIns};
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::check;
 use crate::pagemap;
@@ -93,9 +93,10 @@ fn large(bench: &Bench) -> Outcome {
         forks.push(Sharer::over(&region, (0..PAGES).map(same).collect())?);
     }
     let before = Large::swapped_in()?;
+    let me = std::process::id() as i32;
     let misses = match bench.ours() {
-        true => bench.ksm.number("swapin_miss_large")?,
-        false => 0,
+        true => Some(SwapIns::now(bench, "swapin_miss_large", me)?),
+        false => None,
     };
     for index in (0..PAGES).step_by(ORDER_PAGES) {
         forks[0].touch(index + 3)?;
@@ -106,8 +107,9 @@ fn large(bench: &Bench) -> Outcome {
     }
     sharer::verify(&mut forks)?;
     region.verify(same)?;
-    if bench.ours() {
-        let counted = bench.ksm.number("swapin_miss_large")? - misses;
+    // The forks are no sharers, so nothing is missed by them.
+    if let Some(misses) = misses {
+        let counted = misses.since(bench)?;
         check!(
             counted > 0,
             "{came} large folios came, none in swapin_miss_large"

@@ -8,8 +8,6 @@ use crate::check;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::procfs;
 use crate::sharer;
-use crate::sys::PAGE;
-use crate::wait;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -76,19 +74,6 @@ fn states_are(bench: &Bench, when: &str, goals: [i64; 4]) -> Outcome {
     Ok(())
 }
 
-/// Pushes everything out, of the swap cache too, where pages stay that are being written.
-fn push_all_out(bench: &Bench, crowd: &Crowd, goal: usize) -> Outcome {
-    crowd.push_out_to(goal)?;
-    wait::until("no merged page is in memory any more", || {
-        crowd.group().reclaim(PAGES * PAGE)?;
-        let (nodes, pages) = (
-            bench.ksm.number("nodes_swapped")?,
-            bench.ksm.number("pages_shared")?,
-        );
-        Ok((nodes == pages, format!("{nodes} of {pages}")))
-    })
-}
-
 fn numbers(bench: &Bench) -> Outcome {
     bench.only_ours("numbers of what is in swap")?;
     const COUNT: usize = 8;
@@ -98,7 +83,7 @@ fn numbers(bench: &Bench) -> Outcome {
     states_are(bench, "when merged", [0, 0, shared, sharing])?;
     let before = read(bench, EVENTS)?;
     let copies = procfs::vmstat("ksm_swpin_copy")?;
-    push_all_out(bench, &crowd, crowd.all())?;
+    crowd.push_all_out(bench, crowd.all())?;
     let all = COUNT as i64 * pages;
     states_are(bench, "when out", [pages, all, shared, sharing])?;
     for (index, sharer) in crowd.sharers.iter_mut().enumerate() {
@@ -124,7 +109,7 @@ fn numbers(bench: &Bench) -> Outcome {
     let copied = procfs::vmstat("ksm_swpin_copy")? - copies;
     check!(copied == 0, "ksm_swpin_copy moved by {copied}");
     // A process that leaves while its pages are out is no sharer any more.
-    push_all_out(bench, &crowd, crowd.all())?;
+    crowd.push_all_out(bench, crowd.all())?;
     drop(crowd.sharers.pop());
     states_are(
         bench,

@@ -7,6 +7,8 @@ use std::fs;
 use super::common::{merged_crowd, same};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::cgroup::Group;
+use crate::check_eq;
+use crate::procfs;
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
 use crate::wait;
@@ -62,6 +64,19 @@ impl Crowd {
                 Ok((out >= goal, out))
             },
         )
+    }
+
+    /// Pushes everything out, of the swap cache too, where pages stay that are being written. Only ours can tell.
+    pub fn push_all_out(&self, bench: &Bench, goal: usize) -> Outcome {
+        self.push_out_to(goal)?;
+        wait::until("no merged page is in memory any more", || {
+            self.group.reclaim(self.pages * PAGE)?;
+            let (nodes, pages) = (
+                bench.ksm.number("nodes_swapped")?,
+                bench.ksm.number("pages_shared")?,
+            );
+            Ok((nodes == pages, format!("{nodes} of {pages}")))
+        })
     }
 
     /// Lets every process compare its pages byte by byte, which brings them in.
@@ -128,6 +143,34 @@ pub fn synchronous() -> Outcome {
         return Ok(());
     }
     skip("this swap device writes in the background")
+}
+
+/// How often something has happened at swap-in, to all and to one process.
+pub struct SwapIns {
+    file: &'static str,
+    pid: i32,
+    all: i64,
+    own: i64,
+}
+
+impl SwapIns {
+    /// Reads what `file` of sysfs says, and the same line of the process.
+    pub fn now(bench: &Bench, file: &'static str, pid: i32) -> Outcome<SwapIns> {
+        Ok(SwapIns {
+            file,
+            pid,
+            all: bench.ksm.number(file)?,
+            own: procfs::ksm_stat(pid, &format!("swapksm_{file}"))?,
+        })
+    }
+
+    /// What came since: of all processes, which must all be this one's.
+    pub fn since(&self, bench: &Bench) -> Outcome<i64> {
+        let now = SwapIns::now(bench, self.file, self.pid)?;
+        let (all, own) = (now.all - self.all, now.own - self.own);
+        check_eq!(own, all, "{} of the process, and of all", self.file);
+        Ok(all)
+    }
 }
 
 /// Starts one more process of the same content, opened to merging.

@@ -65,17 +65,21 @@ pub const CASES: &[Case] = &[
     .seconds(1200),
 ];
 
-const MODULE: &str = "/sys/module/swapksm";
-const FILE: &str = "swapksm.ko";
+/// There while the module is loaded.
+pub const MODULE: &str = "/sys/module/swapksm";
+/// There while it is in charge, or on its way there or back.
+pub const PATCH: &str = "/sys/kernel/livepatch/swapksm";
+/// What is loaded.
+pub const FILE: &str = "swapksm.ko";
 const PAGES: usize = 128;
 
 /// Whether swapksm is loaded.
-fn loaded() -> bool {
+pub fn loaded() -> bool {
     Path::new(MODULE).exists()
 }
 
 /// Runs `./ksmctl` with `arguments`; its output when it fails.
-fn ksmctl(arguments: &[&str]) -> Result<(), String> {
+pub fn ksmctl(arguments: &[&str]) -> Result<(), String> {
     let output = match Command::new("./ksmctl").args(arguments).output() {
         Ok(output) => output,
         Err(error) => return Err(format!("./ksmctl: {error}")),
@@ -94,7 +98,7 @@ fn ksmctl(arguments: &[&str]) -> Result<(), String> {
 }
 
 /// Begins a case: not loaded, and the files to load are there.
-fn begin() -> Outcome {
+pub fn begin() -> Outcome {
     for file in ["ksmctl", FILE] {
         if !Path::new(file).exists() {
             return skip(format!("{file} is not in the working directory"));
@@ -106,27 +110,26 @@ fn begin() -> Outcome {
     Ok(())
 }
 
-fn load() -> Outcome {
+/// Has `ksmctl` load swapksm.
+pub fn load() -> Outcome {
     ksmctl(&["load", FILE]).or_else(fail)?;
     check!(loaded(), "ksmctl load succeeded, but there is no {MODULE}");
     Ok(())
 }
 
-fn unload() -> Outcome {
+/// Has `ksmctl` unload swapksm.
+pub fn unload() -> Outcome {
     ksmctl(&["unload"]).or_else(fail)?;
     check!(
         !loaded(),
         "ksmctl unload succeeded, but {MODULE} is still there"
     );
-    check!(
-        !Path::new("/sys/kernel/livepatch/swapksm").exists(),
-        "the livepatch is still there"
-    );
+    check!(!Path::new(PATCH).exists(), "the livepatch is still there");
     Ok(())
 }
 
 /// Whether whoever is at work merges, breaks and unmerges.
-fn works(bench: &Bench, who: &str) -> Outcome {
+pub fn works(bench: &Bench, who: &str) -> Outcome {
     let mut sharers = merged_crowd(bench, 2, PAGES).context(who)?;
     sharers[0].write(3, 0x1_2345).context(who)?;
     sharer::verify(&mut sharers).context(who)?;
@@ -228,7 +231,7 @@ fn refuses(bench: &Bench) -> Outcome {
 }
 
 /// Loads a module as insmod does; its errno when refused.
-fn insmod(file: &str) -> Option<i32> {
+pub fn insmod(file: &str) -> Option<i32> {
     use std::os::fd::AsRawFd;
     let file = match fs::File::open(file) {
         Ok(file) => file,
@@ -237,6 +240,14 @@ fn insmod(file: &str) -> Option<i32> {
     let arguments = [file.as_raw_fd() as usize, c"".as_ptr() as usize, 0, 0, 0, 0];
     let result = crate::sys::syscall(libc::SYS_finit_module, arguments);
     result.err().and_then(|error| error.raw_os_error())
+}
+
+/// Removes the module, which has handed back, as rmmod does.
+pub fn remove() -> Outcome {
+    let arguments = [c"swapksm".as_ptr() as usize, 0, 0, 0, 0, 0];
+    crate::sys::syscall(libc::SYS_delete_module, arguments)
+        .context("removing the module")
+        .map(drop)
 }
 
 fn unload_merged(bench: &Bench) -> Outcome {
@@ -292,7 +303,7 @@ fn twice(_: &Bench) -> Outcome {
 /// Objects in use of a slab cache, if there is one of this name.
 ///
 /// Shrunk first: /proc/slabinfo counts the free objects in per-CPU slabs as used. A cache without this file is counted as it is.
-fn slab(name: &str) -> Outcome<Option<i64>> {
+pub fn slab(name: &str) -> Outcome<Option<i64>> {
     let _ = fs::write(format!("/sys/kernel/slab/{name}/shrink"), "1");
     let text = fs::read_to_string("/proc/slabinfo").context("/proc/slabinfo")?;
     let line = text

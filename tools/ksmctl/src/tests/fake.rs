@@ -41,6 +41,8 @@ struct State {
     not_root: Cell<bool>,
     /// The scanner is started again by somebody each time it was stopped.
     restless: Cell<bool>,
+    /// The last task has gone back just before the tasks are turned round.
+    too_late: Cell<bool>,
 }
 
 impl Drop for State {
@@ -97,6 +99,7 @@ impl Fake {
             interruption: Cell::new(None),
             not_root: Cell::new(false),
             restless: Cell::new(false),
+            too_late: Cell::new(false),
         }));
         fake.directory(files::LIVEPATCH);
         fake.file(files::KMSG, "6,1,1,-;an old line\n");
@@ -200,6 +203,12 @@ impl Fake {
     /// After so many pauses the user asks for an end.
     pub fn interrupted_after(self, pauses: u32) -> Self {
         self.0.interruption.set(Some(pauses));
+        self
+    }
+
+    /// When it would turn the tasks round the last of them has just gone back.
+    pub fn too_late_to_stay(self) -> Self {
+        self.0.too_late.set(true);
         self
     }
 
@@ -339,6 +348,10 @@ impl System for Fake {
         }
         if !path.exists() {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        if name == "enabled" && value == "1" && self.0.too_late.get() {
+            self.change_over();
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         fs::write(path, format!("{value}\n"))?;
         match &*name {

@@ -75,6 +75,17 @@ fn stays_when_it_is_interrupted() {
 }
 
 #[test]
+fn goes_on_when_it_is_too_late_to_stay() {
+    let fake = merging("unload_too_late")
+        .interrupted_after(2)
+        .too_late_to_stay();
+    check("unload-too-late", &fake, UNLOAD);
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel merges");
+}
+
+#[test]
 fn waits_for_another_livepatch() {
     let fake = merging("unload_busy").write_fails("enabled", libc::EBUSY);
     check("unload-after-another", &fake, UNLOAD);

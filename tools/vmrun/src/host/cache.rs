@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::kernel::has_checkers;
 use crate::common::elf;
 
 /// The cache directory; its layout is described in tools/prepare.
@@ -36,7 +37,7 @@ impl Cache {
     /// What the module's build for this kernel release made. A debug kernel has the debug build only.
     pub fn module(&self, release: &str, debug: bool) -> PathBuf {
         let directory = self.root.join("out").join(release);
-        let debug = debug && !release.starts_with("debug-");
+        let debug = debug && !has_checkers(release);
         directory.join(if debug {
             "debug/swapksm.ko"
         } else {

@@ -52,6 +52,12 @@ const COMPLAINTS: &[&str] = &[
     "rust_kernel: panicked",
 ];
 
+/// How the title of a KCSAN report begins; it names the two functions that race, with their modules.
+const DATA_RACE: &str = "BUG: KCSAN:";
+
+/// Modules whose data races are complaints. The kernel's own code has many, which are not ours to judge.
+const WATCHED: &[&str] = &["[swapksm]", "[misbehave]"];
+
 /// How the first line of every kernel log begins.
 const FIRST_LINE: &str = "Linux version";
 
@@ -119,8 +125,7 @@ impl GuestLog {
         if line.contains(LOG_COMMAND_STARTS) {
             self.recent.clear();
         }
-        let complains = COMPLAINTS.iter().any(|text| line.contains(text));
-        if complains && !self.expected.iter().any(|text| line.contains(text)) {
+        if complains(&line) && !self.expected.iter().any(|text| line.contains(text)) {
             self.complaints.push(line.clone());
         }
         self.recent.push(line);
@@ -157,6 +162,15 @@ impl GuestLog {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Is a line a complaint?
+fn complains(line: &str) -> bool {
+    let texts = match line.contains(DATA_RACE) {
+        true => WATCHED,
+        false => COMPLAINTS,
+    };
+    texts.iter().any(|text| line.contains(text))
 }
 
 /// A new name in the cache's directory of logs, from which the oldest ones are removed.
@@ -215,6 +229,16 @@ mod tests {
         ] {
             assert_eq!(fed(&format!("{line}\r\n"), &[]).complaints(), [line]);
         }
+    }
+
+    #[test]
+    fn data_races_count_where_our_module_takes_part() {
+        let ours =
+            "[    9.1] BUG: KCSAN: data-race in shrink_folio_list / swapksm_rmap_walk [swapksm]";
+        let kernels =
+            "[    9.1] BUG: KCSAN: data-race in __remove_hrtimer / tick_nohz_idle_stop_tick";
+        let log = fed(&format!("{kernels}\n{ours}\n"), &[]);
+        assert_eq!(log.complaints(), [ours]);
     }
 
     #[test]

@@ -10,8 +10,13 @@ use super::cache::{cannot, Cache};
 /// What tools/prepare leaves in a kernel's directory when nothing is missing any more.
 const COMPLETE: &str = ".complete";
 
-/// What people call the debug kernel, and how the names of all such kernels begin.
-const DEBUG: &str = "debug";
+/// What people call the kernels with checkers, and how their names begin: KASAN and lockdep; KCSAN.
+const WITH_CHECKERS: &[&str] = &["debug", "kcsan"];
+
+/// Does that release have checkers that slow it down?
+pub fn has_checkers(release: &str) -> bool {
+    WITH_CHECKERS.iter().any(|kind| release.starts_with(kind))
+}
 
 /// A kernel in the cache.
 pub struct Kernel {
@@ -61,9 +66,9 @@ impl Kernel {
         }
     }
 
-    /// Is it one of those with KASAN and lockdep?
-    pub fn is_debug(&self) -> bool {
-        self.release.starts_with(DEBUG)
+    /// Is it one of those with KASAN and lockdep, or KCSAN?
+    pub fn has_checkers(&self) -> bool {
+        has_checkers(&self.release)
     }
 
     /// The image that is booted: unpacked if tools/vm could unpack it and `packed` is not wanted.
@@ -110,8 +115,8 @@ impl Kernel {
 
 fn pick<'a>(names: &'a [String], wish: Option<&str>) -> Option<&'a str> {
     let fits = |name: &&String| match wish {
-        None => !name.starts_with(DEBUG),
-        Some(DEBUG) => name.starts_with(DEBUG),
+        None => !has_checkers(name),
+        Some(kind) if WITH_CHECKERS.contains(&kind) => name.starts_with(kind),
         // 7.2.12 is 7.2.12+deb13-amd64 but not 7.2.120.
         Some(wish) => name
             .strip_prefix(wish)
@@ -177,6 +182,7 @@ mod tests {
             "7.10.1+deb13-amd64",
             "7.2.12+deb13-amd64",
             "debug-7.3.4",
+            "kcsan-7.3.4",
         ]
         .map(Into::into)
         .into();
@@ -189,6 +195,7 @@ mod tests {
         assert_eq!(pick(&names, Some("7.2.1")), None);
         assert_eq!(pick(&names, Some("7.3")), None);
         assert_eq!(pick(&names, Some("debug")), Some("debug-7.3.4"));
+        assert_eq!(pick(&names, Some("kcsan")), Some("kcsan-7.3.4"));
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn module_names(args: &RunArgs) -> Vec<String> {
 
 fn kernel_arguments(args: &RunArgs, kernel: &Kernel) -> Vec<String> {
     let mut all = Vec::new();
-    if kernel.is_debug() {
+    if kernel.has_checkers() {
         // Its reports are long, and all of KASAN's are wanted, not only the first.
         all.extend(["log_buf_len=8M", "kasan_multi_shot"].map(str::to_owned));
     } else {

@@ -6,7 +6,6 @@ use std::fs;
 
 use super::super::common::same;
 use super::scene::{ended, passes_until, sharers, After, Place, Scene, SHARED, TAKEN};
-use super::taken::Faults;
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::pagemap;
 use crate::pipe_pages::PipePages;
@@ -14,6 +13,7 @@ use crate::probe::{self, State};
 use crate::region::Region;
 use crate::sharer::Sharer;
 use crate::sys::{self, PAGE};
+use crate::userfault::{self, Faults};
 use crate::worker::Worker;
 use crate::{check, check_eq};
 
@@ -86,14 +86,10 @@ pub fn soft_dirty(bench: &Bench) -> Outcome {
     scene.finish()
 }
 
-const UFFDIO_WRITEPROTECT: u64 = 0xc018_aa06;
-const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1;
-const REGISTER_MODE_WP: u64 = 2;
-
 pub fn uffd_write_protect(bench: &Bench) -> Outcome {
     let scene = Scene::set(bench)?;
-    let faults = Faults::open(FEATURE_PAGEFAULT_FLAG_WP, "write protection")?;
-    faults.register(&scene.region, REGISTER_MODE_WP)?;
+    let faults = Faults::open(userfault::FEATURE_PAGEFAULT_FLAG_WP, "write protection")?;
+    faults.register(&scene.region, userfault::MODE_WP)?;
     untouched(&scene).context("registered")?;
     for mode in [1, 0] {
         for range in TAKEN {
@@ -103,7 +99,7 @@ pub fn uffd_write_protect(bench: &Bench) -> Outcome {
                 mode,
             ];
             faults
-                .ioctl(UFFDIO_WRITEPROTECT, &mut words)
+                .ioctl(userfault::WRITEPROTECT, &mut words)
                 .context("UFFDIO_WRITEPROTECT")?;
         }
         untouched(&scene).context(format!("write protection {mode}"))?;

@@ -2,20 +2,17 @@
 
 //! System calls of a process that take pages away from itself.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd};
-
 use super::super::common::same;
 use super::scene::{
     empty, ended, is_taken, live, passes_until, sharers, After, Place, Scene, PAGES, SHARED, TAKEN,
 };
-use crate::case::{skip, Bench, Context, Outcome};
+use crate::case::{Bench, Context, Outcome};
 use crate::pagemap::{self, FLAG_KSM};
 use crate::probe::{self, State};
 use crate::region::{self, Region};
 use crate::sharer::Sharer;
-use crate::sys::{self, PAGE};
+use crate::sys::PAGE;
+use crate::userfault::{self, Faults};
 use crate::worker::Worker;
 use crate::{check, check_eq};
 
@@ -253,51 +250,11 @@ pub fn unmergeable(bench: &Bench) -> Outcome {
     scene.finish()
 }
 
-/// A userfaultfd.
-pub struct Faults(File);
-
-const UFFDIO_API: u64 = 0xc018_aa3f;
-const UFFDIO_REGISTER: u64 = 0xc020_aa00;
-const UFFDIO_MOVE: u64 = 0xc028_aa05;
-const FEATURE_MOVE: u64 = 1 << 16;
-const REGISTER_MODE_MISSING: u64 = 1;
-
-impl Faults {
-    /// Opens one with `feature`; skips where there is none.
-    pub fn open(feature: u64, what: &str) -> Outcome<Faults> {
-        let flags = libc::O_CLOEXEC as usize;
-        let fd = match sys::syscall(libc::SYS_userfaultfd, [flags, 0, 0, 0, 0, 0]) {
-            Ok(fd) => fd as i32,
-            Err(error) => return skip(format!("no userfaultfd here: {error}")),
-        };
-        // SAFETY: a new descriptor that nobody else owns.
-        let faults = Faults(unsafe { File::from_raw_fd(fd) });
-        match faults.ioctl(UFFDIO_API, &mut [0xaa, feature, 0]) {
-            Ok(()) => Ok(faults),
-            Err(_) => skip(format!("userfaultfd here has no {what}")),
-        }
-    }
-
-    /// `UFFDIO_REGISTER`.
-    pub fn register(&self, region: &Region, mode: u64) -> Outcome {
-        let mut words = [region.addr() as u64, region.len() as u64, mode, 0];
-        self.ioctl(UFFDIO_REGISTER, &mut words)
-            .context("UFFDIO_REGISTER")
-    }
-
-    /// An ioctl on words; the kernel may write to them.
-    pub fn ioctl(&self, request: u64, words: &mut [u64]) -> io::Result<()> {
-        // SAFETY: every caller passes as many words as the request's structure has.
-        sys::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, words.as_mut_ptr()) }.into())
-            .map(drop)
-    }
-}
-
 pub fn uffd_move(bench: &Bench) -> Outcome {
     let mut scene = Scene::set(bench)?;
-    let faults = Faults::open(FEATURE_MOVE, "UFFDIO_MOVE")?;
+    let faults = Faults::open(userfault::FEATURE_MOVE, "UFFDIO_MOVE")?;
     let target = Region::map(PAGES)?;
-    faults.register(&target, REGISTER_MODE_MISSING)?;
+    faults.register(&target, userfault::MODE_MISSING)?;
     let mut seeds = vec![None; PAGES];
     scene.take(|scene, range| {
         let (to, from) = (
@@ -305,7 +262,7 @@ pub fn uffd_move(bench: &Bench) -> Outcome {
             address(scene, range.start) as u64,
         );
         let mut words = [to, from, (range.len() * PAGE) as u64, 0, 0];
-        let result = faults.ioctl(UFFDIO_MOVE, &mut words);
+        let result = faults.ioctl(userfault::MOVE, &mut words);
         if SHARED.contains(&range.start) {
             check!(result.is_err(), "UFFDIO_MOVE has moved merged pages");
             return Ok(());
