@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Races: the scanner, without rest, against one thing that others do in tight loops, every page compared all the while,
+//! and page tables compared with what the module believes in the end.
+//!
+//! Each goes on for a few seconds, or for as long as `--race-seconds` says (`tests/races`). Elsewhere: what is
+//! mixed at random (`stress`, `soak`), O_DIRECT reads (`pins/direct_read`), 50 changes of charge (`takeover/cycles`).
+
+mod huge;
+mod machine;
+mod memory;
+mod outsiders;
+mod pins;
+mod processes;
+mod race;
+mod setting;
+mod takeover;
+mod userfault;
+
+pub use processes::image;
+
+use crate::case::{Case, Room};
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case::new(
+        "races/munmap",
+        "munmap and mmap at the same place",
+        memory::munmap,
+    ),
+    Case::new(
+        "races/mremap",
+        "mremap of whole mappings and of single pages, with and without a mapping left",
+        memory::mremap,
+    ),
+    Case::new(
+        "races/mremap_swapped",
+        "mremap of pages that are on their way out, or out",
+        memory::mremap_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "races/mprotect",
+        "mprotect to nothing and back",
+        memory::mprotect,
+    ),
+    Case::new("races/dontneed", "MADV_DONTNEED", memory::dontneed),
+    Case::new(
+        "races/free",
+        "MADV_FREE: pages hold what they held, or nothing",
+        memory::free,
+    ),
+    Case::new(
+        "races/unmergeable",
+        "MADV_UNMERGEABLE, MADV_MERGEABLE and PR_SET_MEMORY_MERGE",
+        memory::unmergeable,
+    ),
+    Case::new(
+        "races/mlock",
+        "mlock, mlock on fault, munlock",
+        memory::mlock,
+    ),
+    Case::new("races/collapse", "MADV_COLLAPSE", huge::collapse),
+    Case::new(
+        "races/khugepaged",
+        "khugepaged without rest",
+        huge::khugepaged,
+    ),
+    Case::new("races/fork", "fork and fork again", processes::fork),
+    Case::new(
+        "races/exit",
+        "processes that exit or are killed",
+        processes::exit,
+    ),
+    Case::new(
+        "races/exec",
+        "processes that exec again and again",
+        processes::exec,
+    ),
+    Case::new(
+        "races/uffd_write_protect",
+        "userfaultfd write protection: no report is lost",
+        userfault::write_protect,
+    ),
+    Case::new("races/uffd_move", "UFFDIO_MOVE", userfault::move_pages),
+    Case::new(
+        "races/others_memory",
+        "/proc/PID/mem, process_vm_writev and ptrace write to another's pages",
+        outsiders::memory,
+    ),
+    Case::new(
+        "races/soft_dirty",
+        "soft-dirty marks cleared and read: no write is lost",
+        outsiders::soft_dirty,
+    ),
+    Case::new("races/vmsplice", "pages in pipes", pins::vmsplice),
+    Case::new(
+        "races/direct_io",
+        "O_DIRECT to and from a disk that takes its time",
+        pins::direct_io,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "races/compaction",
+        "compaction without rest",
+        machine::compaction,
+    ),
+    Case::new(
+        "races/knobs",
+        "several writers of run and of all other knobs",
+        machine::knobs,
+    ),
+    Case::new("races/swapoff", "swapoff and swapon", machine::swapoff)
+        .room(Room::Swap)
+        .seconds(240),
+    Case::new(
+        "races/numa_balancing",
+        "NUMA balancing, migrate_pages and merge_across_nodes",
+        machine::numa_balancing,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "races/load_against_run",
+        "loading and unloading while somebody writes to run",
+        takeover::against_run,
+    )
+    .room(Room::Takeover)
+    .seconds(240),
+    Case::new(
+        "races/interrupted",
+        "^C of ksmctl load and unload at random times: done or undone, never between",
+        takeover::asked,
+    )
+    .room(Room::Takeover)
+    .seconds(240),
+    Case::new(
+        "races/killed",
+        "ksmctl load and unload killed at random times: a second one ends it",
+        takeover::killed,
+    )
+    .room(Room::Takeover)
+    .seconds(240),
+];

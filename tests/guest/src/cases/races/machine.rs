@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Races with what goes on in the whole machine: compaction, NUMA balancing, swapoff, and whoever turns the knobs.
+
+use std::fs;
+use std::time::Duration;
+
+use super::super::small_swap::Area;
+use super::super::{numa, swapping};
+use super::race::{pause, Race, Racer, PAGES};
+use super::setting::Setting;
+use crate::case::{Bench, Context, Outcome};
+use crate::cgroup::Group;
+use crate::content::Random;
+use crate::ksm::{Ksm, DIRECTORY};
+use crate::region::Region;
+use crate::sys::{self, is_errno, PAGE};
+
+const RACERS: usize = 3;
+
+fn map() -> Outcome<Region> {
+    Region::map(PAGES)
+}
+
+/// Rounds that leave holes and fill them.
+fn change(racer: &mut Racer) -> Outcome {
+    let pages = racer.range();
+    match racer.random.below(3) {
+        0 => racer.part.discard(pages),
+        1 => racer.part.verify(pages),
+        _ => {
+            racer.write(pages);
+            Ok(())
+        }
+    }
+}
+
+pub fn compaction(bench: &Bench) -> Outcome {
+    const FILE: &str = "/proc/sys/vm/compact_memory";
+    let mut race = Race::new(bench)?;
+    race.racers(RACERS, map, change)?;
+    race.nuisance("compaction", |random| {
+        fs::write(FILE, "1").context(FILE)?;
+        pause(random);
+        Ok(())
+    })?;
+    race.run()
+}
+
+/// Everything goes out by bits and comes back at once.
+pub fn swapoff(bench: &Bench) -> Outcome {
+    let device = swapping::device()?;
+    let group = Group::enter("races")?;
+    let mut race = Race::new(bench)?;
+    race.racers(RACERS, map, |racer| {
+        let pages = racer.range();
+        racer.part.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        match racer.random.below(3) {
+            0 => racer.write(pages),
+            1 => racer.part.verify(pages)?,
+            _ => racer.pause(),
+        }
+        Ok(())
+    })?;
+    let area = |on| Ok((Area::new(&device, on), Random::new(bench.seed)));
+    race.process(
+        "swapoff",
+        |_| area(true),
+        |(area, random)| {
+            area.off()?;
+            pause(random);
+            area.on()?;
+            group.reclaim(PAGE * (1 + random.below(256) as usize))?;
+            pause(random);
+            Ok(())
+        },
+        |_| Ok(()),
+    )?;
+    let result = race.run();
+    // Wherever that process was when something went wrong: the next case wants the device.
+    if swapping::device().is_err() {
+        Area::new(&device, false).on()?;
+    }
+    result
+}
+
+/// Page tables of pages that are looked at from both nodes are emptied by NUMA balancing, and pages moved.
+pub fn numa_balancing(bench: &Bench) -> Outcome {
+    const BALANCING: &str = "/proc/sys/kernel/numa_balancing";
+    const PERIODS: &str = "/sys/kernel/debug/sched/numa_balancing";
+    numa::two_nodes()?;
+    let _balancing = Setting::set(BALANCING, "1")?;
+    // Without debugfs it is slower.
+    let _periods = ["scan_delay_ms", "scan_period_min_ms"]
+        .map(|file| Setting::set(&format!("{PERIODS}/{file}"), "10"));
+    let mut race = Race::new(bench)?;
+    race.racers(RACERS, map, |racer| {
+        match racer.random.below(4) {
+            0 => run_on(racer.random.below(2) as usize)?,
+            1 => move_all(racer.random.below(2))?,
+            2 => change(racer)?,
+            _ => racer.part.verify_all()?,
+        }
+        Ok(())
+    })?;
+    race.nuisance("merge_across_nodes", |random| {
+        let value = random.below(2).to_string();
+        match Ksm.try_set("merge_across_nodes", &value) {
+            Err(error) if is_errno(&error, libc::EBUSY) => Ksm.set("run", 2)?,
+            other => other.context("merge_across_nodes")?,
+        }
+        std::thread::sleep(Duration::from_millis(random.below(200)));
+        Ksm.set("run", 1)
+    })?;
+    race.run()
+}
+
+/// Moves the calling process to a CPU.
+fn run_on(cpu: usize) -> Outcome {
+    let mask = 1u64 << cpu;
+    let mask = std::ptr::from_ref(&mask) as usize;
+    sys::syscall(libc::SYS_sched_setaffinity, [0, 8, mask, 0, 0, 0])
+        .context("sched_setaffinity")
+        .map(drop)
+}
+
+/// Moves all pages of the calling process to a node, as far as they can be moved.
+fn move_all(node: u64) -> Outcome {
+    let masks = [1u64 << (1 - node), 1u64 << node];
+    let [from, to] = [0, 1].map(|index| std::ptr::from_ref(&masks[index]) as usize);
+    sys::syscall(libc::SYS_migrate_pages, [0, 64, from, to, 0, 0])
+        .context("migrate_pages")
+        .map(drop)
+}
+
+/// Writes that may be refused, as another process has just written something else.
+fn may_set(file: &str, value: u64) -> Outcome {
+    match Ksm.try_set(file, &value.to_string()) {
+        Err(error) if is_errno(&error, libc::EBUSY) || is_errno(&error, libc::EINVAL) => Ok(()),
+        other => other.context(format!("writing '{value}' to {file}")),
+    }
+}
+
+pub fn knobs(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    race.racers(RACERS, map, change)?;
+    for _ in 0..2 {
+        race.nuisance("writer of run", |random| {
+            let value = [0, 1, 1, 1, 2][random.below(5) as usize];
+            Ksm.set("run", value)?;
+            pause(random);
+            pause(random);
+            Ok(())
+        })?;
+    }
+    race.nuisance("writer of the other knobs", |random| {
+        match random.below(9) {
+            0 => may_set("max_page_sharing", 2 + random.below(20)),
+            1 => may_set("merge_across_nodes", random.below(2)),
+            2 => may_set("use_zero_pages", random.below(2)),
+            3 => may_set("smart_scan", random.below(2)),
+            4 => may_set("pages_to_scan", 1 + random.below(5000)),
+            5 => may_set("sleep_millisecs", random.below(4)),
+            6 => may_set("stable_node_chains_prune_millisecs", random.below(10)),
+            7 => Ksm.set("advisor_mode", "scan-time"),
+            _ => Ksm.set("advisor_mode", "none"),
+        }?;
+        pause(random);
+        Ok(())
+    })?;
+    race.nuisance("reader", |random| {
+        for entry in fs::read_dir(DIRECTORY).context(DIRECTORY)?.flatten() {
+            fs::read(entry.path()).context(entry.path().display())?;
+        }
+        pause(random);
+        Ksm.sync()
+    })?;
+    race.run()
+}

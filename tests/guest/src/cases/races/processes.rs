@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Races with processes that begin and end.
+
+use super::race::{pause, Race, Racer, PAGES};
+use crate::case::{Bench, Context, Outcome};
+use crate::content::Random;
+use crate::region::Region;
+use crate::worker::{Steps, Worker};
+
+use super::super::{exec, prctl};
+
+const RACERS: usize = 2;
+/// Children of a racer at a time.
+const CHILDREN: usize = 3;
+
+/// A process and those it has started.
+struct Family {
+    racer: Racer,
+    children: Vec<Worker>,
+}
+
+impl Family {
+    fn new(random: &mut Random) -> Outcome<Family> {
+        Ok(Family {
+            racer: Racer::new(Region::map(PAGES)?, random)?,
+            children: Vec::new(),
+        })
+    }
+
+    /// Room for one more child: waits for the first.
+    fn make_room(&mut self) -> Outcome {
+        if self.children.len() < CHILDREN {
+            return Ok(());
+        }
+        self.children.remove(0).ended()
+    }
+
+    /// One more child, which does `life` with all that its parent has.
+    fn child(&mut self, life: impl FnOnce(&mut Racer) -> Outcome) -> Outcome {
+        self.make_room()?;
+        let seed = self.racer.random.next();
+        let child = Worker::start(&format!("child of seed {seed:#x}"), |_| {
+            // Not this process's to wait for.
+            std::mem::forget(std::mem::take(&mut self.children));
+            self.racer.random = Random::new(seed);
+            life(&mut self.racer)
+        })?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    fn close(self) -> Outcome {
+        self.racer.part.verify_all()?;
+        self.children.into_iter().try_for_each(Worker::ended)
+    }
+}
+
+fn families(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome {
+    let mut race = Race::new(bench)?;
+    for _ in 0..RACERS {
+        race.process(
+            "family",
+            Family::new,
+            |family| match family.racer.ordinary()? {
+                true => Ok(()),
+                false => round(family),
+            },
+            Family::close,
+        )?;
+    }
+    race.run()
+}
+
+/// A life with copies of all that the parent has.
+fn copy(racer: &mut Racer, depth: usize) -> Outcome {
+    racer.part.verify_all().context("just forked")?;
+    for _ in 0..racer.random.below(12) {
+        let pages = racer.range();
+        match racer.random.below(4) {
+            0 => racer.write(pages),
+            1 => racer.part.discard(pages)?,
+            2 => racer.pause(),
+            _ => racer.part.verify(pages)?,
+        }
+    }
+    if depth > 0 && racer.random.below(2) == 0 {
+        let seed = racer.random.next();
+        let grandchild = Worker::start("grandchild", |_| {
+            racer.random = Random::new(seed);
+            copy(racer, depth - 1)
+        })?;
+        let pages = racer.range();
+        racer.write(pages);
+        grandchild.ended()?;
+    }
+    racer.part.verify_all().context("at the end of a copy")
+}
+
+pub fn fork(bench: &Bench) -> Outcome {
+    families(bench, |family| family.child(|racer| copy(racer, 1)))
+}
+
+/// Processes with memory of their own, which end by themselves or are killed, wherever the scanner is.
+pub fn exit(bench: &Bench) -> Outcome {
+    families(bench, |family| {
+        if family.racer.random.below(2) == 0 && !family.children.is_empty() {
+            // Dropped: killed.
+            let which = family.racer.random.below(family.children.len() as u64);
+            drop(family.children.swap_remove(which as usize));
+            return Ok(());
+        }
+        family.child(|racer| {
+            let fresh = Racer::new(Region::map(PAGES)?, &mut racer.random)?;
+            racer.pause();
+            fresh.part.verify_all()
+        })
+    })
+}
+
+/// The new image of [`exec()`]: fills memory, verifies it when told, is replaced by the next.
+pub fn image(steps: &mut Steps) -> Outcome {
+    let seed = steps.step(0)?;
+    let racer = Racer::new(Region::map(PAGES)?, &mut Random::new(seed))?;
+    let goes_on = steps.step(0)?;
+    racer.part.verify_all()?;
+    match goes_on {
+        0 => Ok(()),
+        _ => exec::exec("race", steps),
+    }
+}
+
+pub fn exec(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    for _ in 0..RACERS {
+        race.process("family", new_images, next_image, |mut family| {
+            for mut child in std::mem::take(&mut family.children) {
+                child.step(0)?;
+                child.finish()?;
+            }
+            family.close()
+        })?;
+    }
+    race.run()
+}
+
+/// A family whose children exec.
+fn new_images(random: &mut Random) -> Outcome<Family> {
+    let mut family = Family::new(random)?;
+    for _ in 0..CHILDREN {
+        let mut child = Worker::start("exec'd child", |steps| {
+            prctl::merge_any(true)?;
+            exec::exec("race", steps)
+        })?;
+        child.arrived()?;
+        family.children.push(child);
+    }
+    Ok(family)
+}
+
+/// One of the children fills its memory, and some time later goes on to another image.
+fn next_image(family: &mut Family) -> Outcome {
+    if family.racer.ordinary()? {
+        return Ok(());
+    }
+    let random = &mut family.racer.random;
+    let which = random.below(CHILDREN as u64) as usize;
+    let child = &mut family.children[which];
+    child.step(random.next())?;
+    pause(random);
+    child.step(1).map(drop)
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KVM guests with mergeable memory.
+
+pub mod guest;
+pub mod machine;
+mod program;
