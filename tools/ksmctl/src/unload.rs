@@ -129,7 +129,9 @@ fn is_given_back(machine: &Machine) -> bool {
     let mut waited = Duration::ZERO;
     while machine.has(files::PATCH) {
         let is_over = machine.number(files::TRANSITION) == Some(0)
-            && machine.read(files::ENABLED).is_ok_and(|enabled| enabled == "0");
+            && machine
+                .read(files::ENABLED)
+                .is_ok_and(|enabled| enabled == "0");
         if waited >= RELEASE_LIMIT || !is_over && machine.has(files::PATCH) {
             return false;
         }

@@ -99,6 +99,17 @@ fn gives_up_against_a_restless_scanner() {
 fn cannot_unmerge_for_want_of_memory() {
     let fake = Fake::kernel("load_memory").write_fails("run", libc::ENOMEM);
     check("load-no-memory", &fake, LOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel's scanner goes on");
+}
+
+#[test]
+fn is_interrupted_while_unmerging() {
+    let fake = Fake::kernel("load_unmerging").write_fails("run", libc::EINTR);
+    check("load-interrupted-unmerging", &fake, LOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel's scanner goes on");
+    assert!(fake.value(files::REFCNT).is_none(), "nothing was loaded");
 }
 
 #[test]

@@ -86,6 +86,23 @@ fn goes_on_when_it_is_too_late_to_stay() {
 }
 
 #[test]
+fn is_interrupted_while_unmerging() {
+    let fake = merging("unload_unmerging").write_fails("run", libc::EINTR);
+    check("unload-interrupted-unmerging", &fake, UNLOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "swapksm merges on");
+}
+
+#[test]
+fn tells_of_a_setting_that_is_refused() {
+    let fake = merging("unload_setting")
+        .set("max_page_sharing", "512")
+        .write_fails("max_page_sharing", libc::EBUSY);
+    check("unload-setting-refused", &fake, UNLOAD);
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+}
+
+#[test]
 fn waits_for_another_livepatch() {
     let fake = merging("unload_busy").write_fails("enabled", libc::EBUSY);
     check("unload-after-another", &fake, UNLOAD);
