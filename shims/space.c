@@ -149,6 +149,14 @@ void swapksm_mm_read_lock(struct mm_struct *mm)
 	mmap_read_lock(mm);
 }
 
+#ifdef SWAPKSM_DEBUG
+void swapksm_mm_read_lock_alone(struct mm_struct *mm)
+{
+	mmap_write_lock(mm);
+	mmap_write_downgrade(mm);
+}
+#endif
+
 bool swapksm_mm_read_trylock(struct mm_struct *mm)
 {
 	return mmap_read_trylock(mm);

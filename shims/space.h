@@ -50,6 +50,11 @@ void swapksm_mm_put(struct mm_struct *mm);
 void swapksm_mm_read_lock(struct mm_struct *mm);
 bool swapksm_mm_read_trylock(struct mm_struct *mm);
 void swapksm_mm_read_unlock(struct mm_struct *mm);
+/*
+ * Take the mmap lock for reading when nobody has it: munmap() empties page tables with the lock downgraded, and before its
+ * invalidation begins nothing else tells of it. In debug builds only. May sleep.
+ */
+void swapksm_mm_read_lock_alone(struct mm_struct *mm);
 
 /*
  * The mm of the process with this number, as the caller counts processes, with a user of it; NULL if there is none, or it

@@ -82,7 +82,7 @@ pub(crate) fn self_check(out: &mut dyn Write) -> Result<bool> {
 
 fn check_space(engine: &mut Engine, space: Live<Space>, tally: &mut Tally, out: &mut dyn Write) {
     let user = MmUser::get(&space);
-    let lock = user.as_ref().map(MmUser::read_lock);
+    let lock = user.as_ref().map(MmUser::read_lock_alone);
     let mut index = 0;
     while let Some(chunk) = space.find(engine, &mut index, usize::MAX >> 21) {
         for slot in 0..SLOTS {

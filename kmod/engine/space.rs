@@ -613,6 +613,14 @@ impl MmUser {
         unsafe { b::swapksm_mm_read_lock(self.0) };
         MmapRead(self)
     }
+
+    /// The same when nobody else has it: no munmap() is between taking a mapping away and emptying its page tables.
+    #[cfg(swapksm_debug)]
+    pub(crate) fn read_lock_alone(&self) -> MmapRead<'_> {
+        // SAFETY: We hold a user.
+        unsafe { b::swapksm_mm_read_lock_alone(self.0) };
+        MmapRead(self)
+    }
 }
 
 impl Drop for MmUser {

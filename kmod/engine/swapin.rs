@@ -183,16 +183,16 @@ unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
     let Some(node) = (unsafe { Node::of_folio(folio) }) else {
         return false;
     };
-    // SAFETY: The VMA stays.
-    if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) } || CONFIG.run.load(Relaxed) == RUN_UNMERGE
-    {
+    if CONFIG.run.load(Relaxed) == RUN_UNMERGE {
         return false;
     }
-    let ours = is_sharer(fault, node)
-        // SAFETY: The folio, which is the node's, is locked.
-        || unsafe { Sharers::under_folio_lock(node) }
-            .take(FORK_TRIES)
-            .any(|sharer| is_fork_of(fault, sharer));
+    // SAFETY: The VMA stays.
+    let ours = unsafe { b::swapksm_vma_is_mergeable(fault.vma) }
+        && (is_sharer(fault, node)
+            // SAFETY: The folio, which is the node's, is locked.
+            || unsafe { Sharers::under_folio_lock(node) }
+                .take(FORK_TRIES)
+                .any(|sharer| is_fork_of(fault, sharer)));
     if !ours {
         fault.count(|swapins| &swapins.miss_unknown);
     }

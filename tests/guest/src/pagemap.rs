@@ -38,6 +38,11 @@ impl Entry {
         self.swapped().then_some(self.0 & ((1 << 55) - 1))
     }
 
+    /// Whether the page is being moved: the kernel gives such entries the highest of the swap areas' numbers.
+    pub fn moving(self) -> bool {
+        self.slot().is_some_and(|slot| slot & 0x1f >= 16)
+    }
+
     /// Whether the entry is soft-dirty.
     pub fn soft_dirty(self) -> bool {
         self.0 >> 55 & 1 == 1

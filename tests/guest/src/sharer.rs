@@ -217,6 +217,15 @@ pub fn frames(sharers: &[Sharer]) -> Outcome<Vec<u64>> {
     Ok(all)
 }
 
+/// The page-table entries of all `sharers`.
+pub fn entries(sharers: &[Sharer]) -> Outcome<Vec<pagemap::Entry>> {
+    let mut all = Vec::new();
+    for sharer in sharers {
+        all.extend(sharer.pagemap()?);
+    }
+    Ok(all)
+}
+
 /// How many pages of all `sharers` are swapped out.
 pub fn swapped(sharers: &[Sharer]) -> Outcome<usize> {
     let mut count = 0;

@@ -18,10 +18,12 @@ pub fn frames_become(sharers: &[Sharer], goal: usize) -> Outcome {
     wait::until(
         &format!("pages of all processes lie in {goal} frames"),
         || {
-            let frames = sharer::frames(sharers)?;
+            let entries = sharer::entries(sharers)?;
+            let frames = pagemap::frames(&entries);
             let distinct = pagemap::distinct(&frames);
+            // While a huge page is split its pages have no frame for an instant.
             Ok((
-                distinct == goal,
+                distinct == goal && !entries.iter().any(|entry| entry.moving()),
                 format!("{} pages in {distinct} frames", frames.len()),
             ))
         },
