@@ -156,14 +156,14 @@ impl Ksm {
         Ok(())
     }
 
-    /// Puts every knob back to what it was.
+    /// Puts every knob back to what it was, but for those of a module that has been unloaded meanwhile.
     pub fn restore(&self, saved: &Saved) -> Outcome {
         self.set_when_free("run", "2")?;
         self.set_when_free("advisor_mode", "none")?;
         for (file, value) in &saved.0 {
             let by_advisor =
                 *file == "pages_to_scan" && self.text("advisor_mode")? != "[none] scan-time";
-            if !by_advisor {
+            if !by_advisor && self.has(file) {
                 self.set_when_free(file, value)?;
             }
         }
