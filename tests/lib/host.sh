@@ -54,6 +54,7 @@ host_tests() {
 	cargo_tests tools "$REPO/tools/Cargo.toml"
 	cargo_tests tests "$REPO/tests/Cargo.toml"
 	cargo_tests models "$REPO/tests/models/Cargo.toml"
+	cargo_tests engine "$REPO/tests/engine/Cargo.toml"
 	cargo_tests fuzz "$REPO/tests/fuzz/Cargo.toml"
 	say "$((PASSED - before)) host tests passed"
 }

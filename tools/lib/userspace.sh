@@ -7,9 +7,10 @@ BIN=$CACHE/out/bin
 # another checkout's program for ours.
 TARGETS=$CACHE/target/$(printf '%s' "$REPO" | cksum | cut -d ' ' -f 1)
 
-# in_cargo ARGS…: cargo in the tree
+# in_cargo ARGS…: cargo in the tree. One crate, which has the module's own files in it, may use what the kernel uses of the
+# compiler: its name stands here.
 in_cargo() {
-	CARGO_TARGET_DIR=$TARGETS \
+	CARGO_TARGET_DIR=$TARGETS RUSTC_BOOTSTRAP=engine_on_host \
 		CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' in_tree nice -n 5 cargo "$@"
 }
 

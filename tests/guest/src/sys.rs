@@ -75,6 +75,12 @@ pub fn waitpid(pid: i32, nohang: bool) -> io::Result<Option<(i32, Ended)>> {
     Ok(Some((pid as i32, ended)))
 }
 
+/// Keeps all that the calling process has and gets in memory.
+pub fn lock_all() -> io::Result<()> {
+    // SAFETY: plain system call.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) }.into()).map(drop)
+}
+
 /// Sends a signal; a process (or group) that is gone is no error.
 pub fn kill(pid: i32, signal: i32) {
     // SAFETY: plain system call.

@@ -116,7 +116,7 @@ fn honest_are_merged(bench: &Bench, others: i64) -> Outcome {
     bench.ksm.sync()?;
     let took = start.elapsed();
     check!(
-        took < Duration::from_secs(20),
+        took < wait::patience(),
         "it took {took:?} to stop the scanner"
     );
     bench.ksm.start()?;
@@ -275,7 +275,7 @@ fn many_mappings(bench: &Bench) -> Outcome {
         }
         steps.step(count as u64).map(drop)
     })?;
-    let count = abuser.arrived_within(limit + Duration::from_secs(60))?;
+    let count = abuser.arrived_within(limit + wait::patience())?;
     runner::log(&format!(
         "{} mappings, {count} of them mergeable",
         2 * count

@@ -84,6 +84,13 @@ pub const CASES: &[Case] = &[
     )
     .room(Room::Kvm)
     .seconds(400),
+    Case::new(
+        "kvm/unload_busy",
+        "the same while a KVM guest does not leave its CPU by itself",
+        unload_under_busy,
+    )
+    .room(Room::Kvm)
+    .seconds(400),
 ];
 
 /// Pages of each guest's memory in most cases.
@@ -398,13 +405,19 @@ fn unmergeable(bench: &Bench) -> Outcome {
     finish(guests)
 }
 
-fn unload_under_guests(bench: &Bench) -> Outcome {
+/// Skips where swapksm cannot be unloaded and loaded.
+fn can_unload(bench: &Bench) -> Outcome {
     bench.only_ours("unloading")?;
     for file in ["ksmctl", "swapksm.ko"] {
         if !Path::new(file).exists() {
             return skip(format!("{file} is not in the working directory"));
         }
     }
+    Ok(())
+}
+
+fn unload_under_guests(bench: &Bench) -> Outcome {
+    can_unload(bench)?;
     machine::available()?;
     let four = |index: usize| index as u64 % 4;
     let mut guests = vec![Guest::start(PLAIN, four)?, Guest::start(PLAIN, four)?];
@@ -430,5 +443,29 @@ fn unload_under_guests(bench: &Bench) -> Outcome {
         let distinct = pagemap::distinct(&frames(&guests)?);
         Ok((distinct <= PAGES, distinct))
     })?;
+    finish(guests)
+}
+
+fn unload_under_busy(bench: &Bench) -> Outcome {
+    /// Enough to last until the guest is killed.
+    const FOR_EVER: u64 = 0xffff_ffff;
+    can_unload(bench)?;
+    let mut guests = merged(bench, PLAIN)?;
+    guests[0].hammer(FOR_EVER, bench.seed)?;
+    for round in 0..2 {
+        let start = Instant::now();
+        unload().context(format!("unloading, round {round}"))?;
+        let unloaded = start.elapsed();
+        load().context(format!("loading, round {round}"))?;
+        crate::runner::log(&format!(
+            "unloaded in {unloaded:?}, loaded in {:?}",
+            start.elapsed() - unloaded
+        ));
+        guests[1].verify()?;
+    }
+    drop(guests.remove(0));
+    guests.push(Guest::start(PLAIN, same)?);
+    bench.ksm.start()?;
+    frames_become(&guests, PAGES)?;
     finish(guests)
 }

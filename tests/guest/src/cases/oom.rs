@@ -2,15 +2,16 @@
 
 //! The OOM killer takes processes whose memory is being merged.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::common::{frames_become, same};
 use crate::case::{Bench, Case, Context, Outcome};
 use crate::cgroup::Group;
-use crate::check_eq;
 use crate::region::{Lock, Region};
 use crate::sharer::{self, Sharer};
+use crate::wait::{self, patience};
 use crate::worker::Worker;
+use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -65,8 +66,8 @@ fn killed(bench: &Bench) -> Outcome {
         victim
             .killed_by(libc::SIGKILL)
             .context(format!("round {round}"))?;
-        crate::check!(
-            start.elapsed() < Duration::from_secs(60),
+        check!(
+            start.elapsed() < patience(),
             "round {round}: it took {:?}",
             start.elapsed()
         );
@@ -90,7 +91,7 @@ fn unmerging(bench: &Bench) -> Outcome {
     let victim = Sharer::start(MERGED, |_| 0x77)?;
     group.leave()?;
     bench.ksm.start()?;
-    crate::wait::until("the victim's pages are merged", || {
+    wait::until("the victim's pages are merged", || {
         let distinct = crate::pagemap::distinct(&victim.frames()?);
         Ok((distinct <= MERGED / 128, distinct))
     })?;
@@ -101,7 +102,7 @@ fn unmerging(bench: &Bench) -> Outcome {
     let result = bench.ksm.try_set("run", "2");
     let took = start.elapsed();
     crate::runner::log(&format!("writing 2 to run: {result:?} after {took:?}"));
-    crate::check!(took < Duration::from_secs(60), "it took {took:?}");
+    check!(took < patience(), "it took {took:?}");
     sharer::verify(&mut honest)?;
     drop(victim);
     bench.ksm.set("run", 2)?;

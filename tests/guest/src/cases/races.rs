@@ -125,19 +125,19 @@ pub const CASES: &[Case] = &[
         takeover::against_run,
     )
     .room(Room::Takeover)
-    .seconds(240),
+    .seconds(600),
     Case::new(
         "races/interrupted",
         "^C of ksmctl load and unload at random times: done or undone, never between",
         takeover::asked,
     )
     .room(Room::Takeover)
-    .seconds(240),
+    .seconds(600),
     Case::new(
         "races/killed",
         "ksmctl load and unload killed at random times: a second one ends it",
         takeover::killed,
     )
     .room(Room::Takeover)
-    .seconds(240),
+    .seconds(600),
 ];

@@ -25,16 +25,27 @@ pub const CASES: &[Case] = &[Case::new(
 /// Merged pages that are moved.
 const PAGES: usize = 64;
 
-/// A region of which only the first pages are used, and whose pages are mappings of their own of one anon_vma.
+/// Longest time that mappings are made.
+const MAKING: Duration = Duration::from_secs(20);
+
+/// A region of which only the first pages are used, and whose other pages are mappings of their own of one anon_vma, as far
+/// as [`MAKING`] allows.
 fn shattered(pages: usize) -> Outcome<Region> {
     let region = Region::map(pages)?;
     region.write(0, 1);
+    let end = Instant::now() + MAKING;
+    let mut made = 0;
     for index in (PAGES..pages).step_by(2) {
+        if index % 64 == 0 && Instant::now() > end {
+            break;
+        }
+        made += 2;
         let addr = region.addr() + index * PAGE;
         // SAFETY: a page of our own mapping.
         sys::check(unsafe { libc::mprotect(addr as *mut _, PAGE, libc::PROT_READ) }.into())
             .context("mprotect")?;
     }
+    runner::log(&format!("{made} mappings of one anon_vma"));
     // What is not used later is not written by the sharer either.
     let addr = region.release();
     Ok(Region::adopt(addr, PAGES))

@@ -46,6 +46,7 @@ pub mod code {
     numbers! {
         EPERM = 1,
         ENOENT = 2,
+        ESRCH = 3,
         EINTR = 4,
         EAGAIN = 11,
         ENOMEM = 12,

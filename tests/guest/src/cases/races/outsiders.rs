@@ -187,10 +187,14 @@ pub fn soft_dirty(bench: &Bench) -> Outcome {
     let clear = || fs::write("/proc/self/clear_refs", "4").context("clear_refs");
     let probe = Region::map(1)?;
     probe.write(0, 1);
-    clear()?;
-    if probe.pagemap()?[0].soft_dirty() {
+    if !probe.pagemap()?[0].soft_dirty() {
         return skip("this kernel does not track soft-dirty pages");
     }
+    clear()?;
+    check!(
+        !probe.pagemap()?[0].soft_dirty(),
+        "a page is soft-dirty when all marks have just been cleared"
+    );
     let mut race = Race::new(bench)?;
     race.racers(
         RACERS,
