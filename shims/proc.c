@@ -2,7 +2,6 @@
 /*
  * What /proc/PID/ksm_stat needs.
  */
-#include <linux/hugetlb_inline.h>
 #include <linux/swap.h>
 #include <linux/leafops.h>
 #include <linux/mm.h>
@@ -74,8 +73,7 @@ void swapksm_keep_swapped(struct mm_struct *mm, unsigned long base, u64 *slots)
 	struct vm_area_struct *vma;
 
 	for_each_vma_range(vmi, vma, last) {
-		/* As in swapksm_has_anon(): other mappings have no page table of small pages here. */
-		if (!vma->anon_vma || is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL))
+		if (!swapksm_vma_has_anon(vma))
 			continue;
 		walk_page_range_vma(vma, max(vma->vm_start, base), min(vma->vm_end, last), &keep_ops, &swapped);
 	}

@@ -185,12 +185,16 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 	return kind;
 }
 
-/* The mapping at an address, if it is one whose page tables swapksm_pte_read() may look at. */
+bool swapksm_vma_has_anon(struct vm_area_struct *vma)
+{
+	return vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL);
+}
+
 static struct vm_area_struct *anon_vma_at(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
 
-	return vma && vma->anon_vma && !is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_SPECIAL) ? vma : NULL;
+	return vma && swapksm_vma_has_anon(vma) ? vma : NULL;
 }
 
 bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vma *anon_vma, unsigned long index)

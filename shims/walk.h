@@ -49,10 +49,14 @@ bool swapksm_is_mapping(struct mm_struct *mm, unsigned long addr, struct anon_vm
 
 /* Is an anonymous mapping with page tables of small pages there at all? mmap lock held. */
 bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr);
+#ifndef __BINDGEN__
+/* Is it one? mmap lock held. */
+bool swapksm_vma_has_anon(struct vm_area_struct *vma);
+#endif
 
 /*
  * Read the page table at @addr, of an anonymous mapping that is there: see above, or with the anon_vma's lock held. mmap
- * or VMA lock held otherwise. May sleep.
+ * or VMA lock held otherwise. Does not sleep.
  */
 enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr, unsigned long *value);
 

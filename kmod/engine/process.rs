@@ -22,11 +22,20 @@ use super::{
 };
 use crate::{
     stats::SwapIns,
-    sys::{
-        proc::{Counts, ProcessMm},
-        thread,
-    },
+    sys::{proc::ProcessMm, thread},
 };
+
+/// What the kernel counts itself.
+pub(crate) struct Counts {
+    /// Pages watched.
+    pub(crate) items: i64,
+    /// Pages that are the kernel's zero page instead of one of their own.
+    pub(crate) zero_pages: i64,
+    /// Mappings of merged pages, those in swap included.
+    pub(crate) merging: i64,
+    /// Everything compatible is mergeable.
+    pub(crate) merge_any: bool,
+}
 
 /// The numbers of a process.
 pub(crate) struct Process {

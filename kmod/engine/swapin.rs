@@ -137,7 +137,7 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
     let kind = unsafe { b::swapksm_swapin_kind(folio, fault.vma, fault.address) };
     let (answer, pages) = match kind {
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE => {
-            // Never a copy: the fault would drop the counts of all its entries for one . Its neighbours
+            // Never a copy: the fault would drop the counts of all its entries for one. Its neighbours
             // are mapped without another word to us, so all sharers in its range are looked at again.
             // SAFETY: Locked.
             (Answer::Folio, unsafe { b::swapksm_folio_pages(folio) })

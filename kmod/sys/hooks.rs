@@ -13,7 +13,7 @@ use super::{
         self as b, file, folio, list_head, mm_struct, page, rmap_walk_control, vm_area_struct,
         vm_flags_t,
     },
-    proc::Counts,
+    proc::counts_of,
 };
 use crate::engine::{entry, process, rmap, swapin};
 
@@ -183,7 +183,7 @@ unsafe extern "C" fn swapksm_folio_migrate_ksm(newfolio: *mut folio, folio: *mut
 #[no_mangle]
 unsafe extern "C" fn swapksm_ksm_process_profit(mm: *mut mm_struct) -> c_long {
     // SAFETY: The caller keeps the mm.
-    process::profit(&unsafe { Counts::of(mm) }) as c_long
+    process::profit(&unsafe { counts_of(mm) }) as c_long
 }
 
 /// Is any mapping of an mm mergeable?

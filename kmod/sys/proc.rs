@@ -12,7 +12,10 @@ use super::{
     assert_prototypes,
     bindings::{self as b, mm_struct, seq_file, task_struct},
 };
-use crate::{engine::process, faces};
+use crate::{
+    engine::process::{self, Counts},
+    faces,
+};
 
 /// A process's mm.
 ///
@@ -21,33 +24,19 @@ use crate::{engine::process, faces};
 /// It has a user that is ours.
 pub(crate) struct ProcessMm(*mut mm_struct);
 
-/// What the kernel counts itself.
-pub(crate) struct Counts {
-    /// Pages watched.
-    pub(crate) items: i64,
-    /// Pages that are the kernel's zero page instead of one of their own.
-    pub(crate) zero_pages: i64,
-    /// Mappings of merged pages, those in swap included.
-    pub(crate) merging: i64,
-    /// Everything compatible is mergeable.
-    pub(crate) merge_any: bool,
-}
-
-impl Counts {
-    /// Those of `mm`.
-    ///
-    /// # Safety
-    ///
-    /// The caller keeps the mm.
-    pub(super) unsafe fn of(mm: *mut mm_struct) -> Self {
-        // SAFETY: By the contract.
-        unsafe {
-            Self {
-                items: b::swapksm_mm_items(mm) as i64,
-                zero_pages: b::swapksm_mm_zero_pages(mm) as i64,
-                merging: b::swapksm_mm_merging(mm) as i64,
-                merge_any: b::swapksm_mm_is_merge_any(mm),
-            }
+/// What the kernel counts of `mm`.
+///
+/// # Safety
+///
+/// The caller keeps the mm.
+pub(super) unsafe fn counts_of(mm: *mut mm_struct) -> Counts {
+    // SAFETY: By the contract.
+    unsafe {
+        Counts {
+            items: b::swapksm_mm_items(mm) as i64,
+            zero_pages: b::swapksm_mm_zero_pages(mm) as i64,
+            merging: b::swapksm_mm_merging(mm) as i64,
+            merge_any: b::swapksm_mm_is_merge_any(mm),
         }
     }
 }
@@ -72,7 +61,7 @@ impl ProcessMm {
 
     pub(crate) fn counts(&self) -> Counts {
         // SAFETY: There is a user.
-        unsafe { Counts::of(self.0) }
+        unsafe { counts_of(self.0) }
     }
 
     /// Takes the mmap lock for reading. `EINTR` when the caller has been killed. May sleep.

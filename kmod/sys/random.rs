@@ -15,6 +15,7 @@ pub(crate) fn init() {
 
 /// The key of the hash.
 pub(crate) fn hash_key() -> &'static [u64; WORDS] {
+    let key = &raw const b::swapksm_hash_key;
     // SAFETY: Written once, by `init`, before anybody comes here.
-    unsafe { &*(&raw const b::swapksm_hash_key) }
+    unsafe { &*key }
 }

@@ -19,23 +19,16 @@ room_options() {
 	esac
 }
 
-# Is it one of the kernels of our own, slow for all that it checks?
-has_checkers() {
-	case $kernel in
-	debug | debug-* | kcsan | kcsan-*) ;;
-	*) return 1 ;;
-	esac
-}
-
 # The cases that order failures, or one skip each where no failure can be ordered.
 run_faults() {
 	local name
-	case $kernel in
-	debug | debug-*) run_room faults ;;
-	*) for name in $(cases_of faults); do
+	if [ "$(debug_flavour "$kernel")" = debug ]; then
+		run_room faults
+		return
+	fi
+	for name in $(cases_of faults); do
 		result skip "$name" "this kernel has no fault injection; --kernel debug has"
-	done ;;
-	esac
+	done
 }
 
 # cases_of ROOM: names of the cases that run there, as far as they are asked for
@@ -54,7 +47,7 @@ GUEST_OPTIONS=() MORE_TIME=0
 run_room() {
 	local room=$1 rc asked left name options time=1200
 	# Kernels with checkers are some ten times slower.
-	! has_checkers || time=5400
+	! debug_flavour "$kernel" >/dev/null || time=5400
 	time=$((time + MORE_TIME))
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")

@@ -24,6 +24,16 @@ die() {
 	exit 1
 }
 
+# debug_flavour NAME: the flavour of a kernel's name or of what --kernel asks for; a stock kernel has none. Those are
+# kernels of our own, with checkers (tools/lib/debug-kernel.sh).
+debug_flavour() {
+	case $1 in
+	debug | debug-*) echo debug ;;
+	kcsan | kcsan-*) echo kcsan ;;
+	*) return 1 ;;
+	esac
+}
+
 need_root() {
 	[ "$(id -u)" = 0 ] || die "must be run as root (mounts, chroot and packages need it)" \
 		"run it again as root, for instance with sudo"

@@ -4,15 +4,6 @@
 
 DEBUG_PACKAGES="clang-19"
 
-# debug_flavour NAME: the flavour of a kernel's name or of what --kernel asks for; a stock kernel has none.
-debug_flavour() {
-	case $1 in
-	debug | debug-*) echo debug ;;
-	kcsan | kcsan-*) echo kcsan ;;
-	*) return 1 ;;
-	esac
-}
-
 # debug_fragment FLAVOUR: all options that it is made of
 debug_fragment() { cat "$REPO/tools/kernel/base.config" "$REPO/tools/kernel/$1.config"; }
 

@@ -32,10 +32,11 @@ build_module() {
 	krel=$("$REPO/tools/prepare" ${1:+--kernel "$1"} --print KREL)
 	dir=$KERNELS/$krel
 	out=$CACHE/out/$krel
-	case $krel in
-	debug-* | kcsan-*) SWAPKSM_DEBUG=1 ;;
-	*) [ "${SWAPKSM_DEBUG:-0}" != 1 ] || out=$out/debug ;;
-	esac
+	if debug_flavour "$krel" >/dev/null; then
+		SWAPKSM_DEBUG=1
+	elif [ "${SWAPKSM_DEBUG:-0}" = 1 ]; then
+		out=$out/debug
+	fi
 	mkdir -p "$out/obj"
 	exec 7>"$out/.lock"
 	flock 7
@@ -52,7 +53,7 @@ build_module() {
 		"$out/obj/swapksm.ko" "$out/swapksm.ko.part" >&2 ||
 		die "the module cannot be linked for $krel (klp-link says why above)" "a symbol this kernel lacks needs a shim for it"
 	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
-	case $krel in debug-* | kcsan-*) mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko" ;; esac
+	! debug_flavour "$krel" >/dev/null || { mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko"; }
 	flock -u 7
 	use_suite trixie
 	say "$out/swapksm.ko"

@@ -9,7 +9,6 @@ use_lists() {
 	*) APT=$CACHE/apt OFFERS=$SUITE-backports ;;
 	esac
 }
-use_lists
 
 kernel_apt() {
 	local command=$1

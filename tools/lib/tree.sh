@@ -22,8 +22,8 @@ LISTS_EXPIRE=$([ "${SWAPKSM_STALE_LISTS:-}" = 1 ] && echo false || echo true)
 # suite_of KREL: where a kernel comes from
 suite_of() {
 	case $1 in
-	*+deb13-* | debug-* | kcsan-*) echo trixie ;;
-	*) echo sid ;;
+	*+deb13-*) echo trixie ;;
+	*) debug_flavour "$1" >/dev/null && echo trixie || echo sid ;;
 	esac
 }
 

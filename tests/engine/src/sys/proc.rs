@@ -5,15 +5,9 @@
 use kernel::error::Result;
 
 use super::bindings::mm_struct;
+use crate::engine::process::Counts;
 
 pub(crate) struct ProcessMm(*mut mm_struct);
-
-pub(crate) struct Counts {
-    pub(crate) items: i64,
-    pub(crate) zero_pages: i64,
-    pub(crate) merging: i64,
-    pub(crate) merge_any: bool,
-}
 
 pub(crate) struct ReadLock;
 
