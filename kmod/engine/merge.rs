@@ -399,6 +399,9 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
     let folio = unsafe { LockedFolio::adopt(page.folio()) };
     reap::unhang(engine, at.chunk, at.slot);
     share(engine, at, sharer, node, vma, &lock);
+    // A write may have come between the hash and the protection: the key is that of the bytes that stand still now.
+    let hash = realm.hash(engine, page);
+    node.key.set(engine, Key { hash, ..key });
     let twin = twin_of(engine, node, &folio, hash);
     node.place(engine, twin);
     drop(folio);

@@ -51,6 +51,7 @@ run_room() {
 	time=$((time + MORE_TIME))
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")
+	[ "$(debug_flavour "$kernel")" != debug ] || options+=(--kmemleak)
 	while [ ${#left[@]} -gt 0 ]; do
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()

@@ -26,6 +26,9 @@ mod config;
 #[path = "../../../kmod/engine/mod.rs"]
 mod engine;
 mod machine;
+#[allow(clippy::duplicate_mod, reason = "the engine keeps its own to itself")]
+#[path = "../../../kmod/engine/nh.rs"]
+mod nh;
 mod processes;
 #[path = "../../../kmod/stats.rs"]
 mod stats;

@@ -3,7 +3,8 @@
 //! Processes that use their memory at random while it is merged, reclaimed and migrated.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    io::Write as _,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -216,6 +217,12 @@ fn processes_read_what_they_wrote_and_nothing_is_left() {
     } else {
         (40, 3, 1000)
     };
+    // A thread that panics may hold locks that others wait for, so what it says is the end of the test.
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    std::panic::set_hook(Box::new(|info| {
+        let _ = writeln!(std::io::stderr(), "seed {}: {info}", NOW.load(SeqCst));
+        std::process::abort();
+    }));
     let first = number("SEED", 1);
     let asked = number("LIVES", 0);
     let begun = Instant::now();
@@ -223,6 +230,7 @@ fn processes_read_what_they_wrote_and_nothing_is_left() {
         if seed > first && asked == 0 && begun.elapsed() > LONG_ENOUGH {
             break;
         }
+        NOW.store(seed, SeqCst);
         life(seed * 1000, processes, steps);
         println!(
             "seed {seed}: scanned {}, merged {}; after swap: shared {}, copied {}, not sharers {}, exclusive {}, page elsewhere {}, content {}",

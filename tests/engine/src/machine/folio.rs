@@ -289,7 +289,7 @@ pub(crate) unsafe fn swapksm_keyhole(pfn: usize, node: *const c_void) -> *mut fo
 }
 
 /// What a frame holds at this moment.
-fn bytes_of(frame: &Frame) -> [u8; 4096] {
+pub(crate) fn bytes_of(frame: &Frame) -> [u8; 4096] {
     let mut bytes = [0; 4096];
     bytes[..8].copy_from_slice(&frame.content.load(SeqCst).to_ne_bytes());
     bytes

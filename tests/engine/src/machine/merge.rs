@@ -4,28 +4,39 @@
 
 use std::{
     ffi::{c_int, c_void},
+    ptr::with_exposed_provenance,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
 use kernel::prelude::*;
+use xxhash_rust::xxh64::xxh64;
 
 use super::{
-    folio::{page, swapksm_pages_identical, Frame, KSM},
+    folio::{bytes_of, page, swapksm_pages_identical, Frame, KSM},
     linger,
     mm::{page_at, vm_area_struct, Pte},
     pause, swap,
     sync::may_sleep,
 };
+use crate::{engine::node::Node, nh::nh, sys::random::hash_key};
 
 /// Pages replaced by merged ones.
 pub(crate) static MERGES: AtomicU64 = AtomicU64::new(0);
 
-/// A folio with a node is being mapped by a swap-in: is it the node's only page?
+/// A folio with a node is being mapped by a swap-in: is it the node's page, and the only one?
 pub(crate) fn check_swapped_in(folio: &Frame) {
     let key = folio.mapping.load(SeqCst);
     if key == KSM {
         return;
     }
+    let node: *const Node = with_exposed_provenance(key & !KSM);
+    // SAFETY: A key names a node that exists. It does not change while the folio is locked, which it is.
+    let known = unsafe { *(*node).key.as_ptr() };
+    let hash = xxh64(&nh(&bytes_of(folio), hash_key()).to_le_bytes(), 0);
+    assert_eq!(
+        known.hash, hash,
+        "a node's page has come back with other content"
+    );
     // One that is moving has its key twice for a moment, and is locked.
     let other = |f: &&Frame| {
         f.pfn() != folio.pfn() && f.refs() > 0 && !f.is_locked() && f.mapping.load(SeqCst) == key

@@ -108,7 +108,11 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
 
-    /// Seconds that COMMAND may take (booting has a limit of its own)
+    /// Seconds that the guest may take to come up; one that stalls before swapksm is loaded is booted once more
+    #[arg(long, value_name = "SECONDS", default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..))]
+    pub boot_timeout: u64,
+
+    /// Seconds that COMMAND may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 

@@ -102,6 +102,11 @@ impl GuestLog {
         self.expected.push(text.to_owned());
     }
 
+    /// Whether a line has that text, of those since the command started, or of all while it has not.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.recent.iter().any(|line| line.contains(text))
+    }
+
     /// Takes what the guest wrote to its console.
     pub fn feed(&mut self, bytes: &[u8]) {
         // A full disk must not end the run: the lines are still watched.

@@ -33,6 +33,8 @@ pub struct Facts {
     pub setup_failed: Option<String>,
     /// A limit that ran out, in words.
     pub timed_out: Option<String>,
+    /// It was the limit for booting, and nothing of swapksm's had run: the host was busy or the kernel stood still.
+    pub stalled_at_boot: bool,
     /// Something failed on the host while the guest ran.
     pub host_failed: Option<String>,
     /// Files that the guest could not send.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::args::RunArgs;
@@ -13,14 +14,13 @@ use super::cache::{cannot, Cache};
 use super::guest_log::{self, GuestLog};
 use super::initramfs::{self, Contents};
 use super::kernel::Kernel;
-use super::outcome::Outcome;
+use super::outcome::{Facts, Outcome};
 use super::qemu::{Disk, Engine, Machine};
 use super::session::{lock, Limits, Session};
 use crate::common::job::{Job, Load};
 use crate::common::swap_header::swap_header;
 
-/// Time for booting and for the checks at the end; generous, because the host may be busy.
-const BOOT_LIMIT: Duration = Duration::from_secs(240);
+/// Time for the checks at the end; generous, because the host may be busy.
 const FINISH_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long the trial boot with KVM may take. A working one takes two seconds.
@@ -65,6 +65,28 @@ pub fn run(
         append: &kernel_arguments(args, kernel),
         extra: &args.qemu,
     };
+    let mut end = boot(args, cache, kernel, &machine)?;
+    if end.0.stalled_at_boot {
+        eprintln!(
+            "vm: the guest did not come up within {} s, before swapksm was loaded; booting once more (the log of the first time: {})",
+            args.boot_timeout,
+            lock(&end.1).path().display()
+        );
+        end = boot(args, cache, kernel, &machine)?;
+    }
+    let (facts, log) = end;
+    let outcome = facts.outcome();
+    report(&outcome, &lock(&log), args.verbose);
+    Ok(outcome)
+}
+
+/// Boots the machine and looks after it to its end.
+fn boot(
+    args: &RunArgs,
+    cache: &Cache,
+    kernel: &Kernel,
+    machine: &Machine<'_>,
+) -> Result<(Facts, Arc<Mutex<GuestLog>>), String> {
     let path = match &args.log {
         Some(path) => path.clone(),
         None => guest_log::new_path(&cache.logs()?),
@@ -74,20 +96,17 @@ pub fn run(
         eprintln!(
             "vm: booting {} ({}, {} MiB, {} CPUs)",
             kernel.release,
-            engine.name(),
+            machine.engine.name(),
             args.mem >> 20,
             args.cpus()
         );
     }
     let limits = Limits {
-        boot: BOOT_LIMIT,
+        boot: Duration::from_secs(args.boot_timeout),
         command: Duration::from_secs(args.timeout),
         finish: FINISH_LIMIT,
     };
-    let (facts, log) = Session::start(&machine, log, limits, &args.into, args.verbose)?.finish();
-    let outcome = facts.outcome();
-    report(&outcome, &lock(&log), args.verbose);
-    Ok(outcome)
+    Ok(Session::start(machine, log, limits, &args.into, args.verbose)?.finish())
 }
 
 /// Does a guest come up with KVM? `None` if so, else why not.
