@@ -25,6 +25,7 @@ mod procfs;
 mod region;
 mod runner;
 mod sabotage;
+mod setting;
 mod sharer;
 mod slow;
 mod sys;

@@ -14,6 +14,7 @@ use crate::check;
 use crate::procfs;
 use crate::region::Region;
 use crate::runner;
+use crate::setting::Setting;
 use crate::sharer::{self, Sharer};
 use crate::sys::{self, HUGE, PAGE};
 use crate::wait;
@@ -235,30 +236,11 @@ fn memory_limit(bench: &Bench) -> Outcome {
     memory_returns(memory)
 }
 
-/// `vm.max_map_count`, put back when dropped.
-struct MapCount(String);
-
-impl MapCount {
-    const FILE: &'static str = "/proc/sys/vm/max_map_count";
-
-    fn set(value: usize) -> Outcome<MapCount> {
-        let old = fs::read_to_string(Self::FILE).context(Self::FILE)?;
-        fs::write(Self::FILE, value.to_string()).context(Self::FILE)?;
-        Ok(MapCount(old.trim().to_owned()))
-    }
-}
-
-impl Drop for MapCount {
-    fn drop(&mut self) {
-        let _ = fs::write(Self::FILE, &self.0);
-    }
-}
-
 fn many_mappings(bench: &Bench) -> Outcome {
     const MILLION: usize = 1_000_000;
     const TOUCH_EVERY: usize = 256;
     let memory = available()?;
-    let _limit = MapCount::set(MILLION + 1000)?;
+    let _limit = Setting::set("/proc/sys/vm/max_map_count", MILLION + 1000)?;
     let limit = Duration::from_secs(bench.stress_seconds);
     let mut abuser = unprivileged("process with many mappings", |steps| {
         // Every other huge page's first page becomes a mapping of its own.

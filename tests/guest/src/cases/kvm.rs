@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::common::same;
-use super::swapping::{self, PageCluster};
+use super::swapping;
 use super::takeover::{load, unload};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
@@ -318,7 +318,7 @@ fn push_out(group: &Group, guests: &[Guest]) -> Outcome {
 /// Memory goes out, and the guests read it, each page for itself.
 fn out_and_in(bench: &Bench, setup: Setup) -> Outcome {
     swapping::device()?;
-    let _alone = PageCluster::set(0)?;
+    let _alone = swapping::page_cluster(0)?;
     let group = Group::enter("kvm")?;
     let mut guests = merged(bench, setup)?;
     bench.ksm.stop()?;

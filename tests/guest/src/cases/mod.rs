@@ -35,6 +35,7 @@ mod soak_model;
 mod starve;
 mod stat;
 mod stress;
+mod suspend;
 mod swap;
 mod swap_conditions;
 mod swap_faults;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<&'static Case> {
         poison::CASES,
         numa::CASES,
         hotplug::CASES,
+        suspend::CASES,
         swap::CASES,
         swap_numbers::CASES,
         swap_process::CASES,

@@ -13,7 +13,7 @@ mod outsiders;
 mod pins;
 mod processes;
 mod race;
-mod setting;
+mod standstill;
 mod takeover;
 mod userfault;
 
@@ -109,6 +109,22 @@ pub const CASES: &[Case] = &[
         "races/knobs",
         "several writers of run and of all other knobs",
         machine::knobs,
+    ),
+    Case::new(
+        "races/cpus",
+        "a CPU that goes offline and comes back",
+        standstill::cpus,
+    ),
+    Case::new(
+        "races/freezer",
+        "all tasks frozen, as for suspend, and thawed",
+        standstill::freezer,
+    )
+    .seconds(300),
+    Case::new(
+        "races/cgroup_freezer",
+        "processes that are frozen anywhere and thawed",
+        standstill::cgroup,
     ),
     Case::new("races/swapoff", "swapoff and swapon", machine::swapoff)
         .room(Room::Swap)

@@ -4,7 +4,7 @@
 
 use super::null_disk::NullDisk;
 use super::small_swap::Area;
-use super::swapping::{self, Crowd, PageCluster};
+use super::swapping::{self, Crowd};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room, Stop};
 use crate::pagemap::{self, FLAG_HWPOISON};
 use crate::{check, check_eq};
@@ -75,7 +75,7 @@ fn disk_page(crowd: &Crowd, index: usize) -> Outcome<u64> {
 fn read_error(bench: &Bench) -> Outcome {
     let breaking = Breaking::take()?;
     // What is read with a broken page fails with it.
-    let _cluster = PageCluster::set(0)?;
+    let _cluster = swapping::page_cluster(0)?;
     let mut crowd = Crowd::merged(bench, 4, PAGES)?;
     crowd.push_out()?;
     let page = disk_page(&crowd, BROKEN)?;

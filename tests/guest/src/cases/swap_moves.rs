@@ -6,7 +6,7 @@
 use std::fs;
 
 use super::common::{merged_crowd, same};
-use super::swapping::{self, Crowd, PageCluster};
+use super::swapping::{self, Crowd};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::pagemap::{self, FLAG_HWPOISON, FLAG_KSM, FLAG_MLOCKED};
@@ -180,7 +180,7 @@ fn moved_in_cache(bench: &Bench) -> Outcome {
 }
 
 fn clustered(bench: &Bench, cluster: u32) -> Outcome {
-    let _cluster = PageCluster::set(cluster)?;
+    let _cluster = swapping::page_cluster(cluster)?;
     let mut crowd = Crowd::merged(bench, 4, PAGES)?;
     let copies = procfs::vmstat("ksm_swpin_copy")?;
     for step in [1, 7, 32] {

@@ -9,6 +9,7 @@ use crate::case::{skip, Bench, Context, Outcome};
 use crate::cgroup::Group;
 use crate::check_eq;
 use crate::procfs;
+use crate::setting::Setting;
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
 use crate::wait;
@@ -103,24 +104,9 @@ pub fn device() -> Outcome<String> {
     }
 }
 
-/// `vm.page-cluster`, put back when dropped.
-pub struct PageCluster(String);
-
-impl PageCluster {
-    const FILE: &'static str = "/proc/sys/vm/page-cluster";
-
-    /// Sets it.
-    pub fn set(value: u32) -> Outcome<PageCluster> {
-        let old = fs::read_to_string(Self::FILE).context(Self::FILE)?;
-        fs::write(Self::FILE, value.to_string()).context(Self::FILE)?;
-        Ok(PageCluster(old.trim().to_owned()))
-    }
-}
-
-impl Drop for PageCluster {
-    fn drop(&mut self) {
-        let _ = fs::write(Self::FILE, &self.0);
-    }
+/// Sets `vm.page-cluster`: how many pages, as a power of two, are read at once.
+pub fn page_cluster(value: u32) -> Outcome<Setting> {
+    Setting::set("/proc/sys/vm/page-cluster", value)
 }
 
 /// Has all CPUs put the pages they have just got on the lists that reclaim takes from: whatever merged a page may have

@@ -3,10 +3,10 @@
 //! Races with what makes huge pages of the base pages that the scanner splits.
 
 use super::race::{Race, Racer};
-use super::setting::Setting;
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::procfs;
 use crate::region::Region;
+use crate::setting::Setting;
 use crate::sys;
 
 /// `MADV_COLLAPSE`, which libc may lack.

@@ -8,22 +8,22 @@ use std::time::Duration;
 use super::super::small_swap::Area;
 use super::super::{numa, swapping};
 use super::race::{pause, Race, Racer, PAGES};
-use super::setting::Setting;
 use crate::case::{Bench, Context, Outcome};
 use crate::cgroup::Group;
 use crate::content::Random;
 use crate::ksm::{Ksm, DIRECTORY};
 use crate::region::Region;
+use crate::setting::Setting;
 use crate::sys::{self, is_errno, PAGE};
 
-const RACERS: usize = 3;
+pub const RACERS: usize = 3;
 
-fn map() -> Outcome<Region> {
+pub fn map() -> Outcome<Region> {
     Region::map(PAGES)
 }
 
 /// Rounds that leave holes and fill them.
-fn change(racer: &mut Racer) -> Outcome {
+pub fn change(racer: &mut Racer) -> Outcome {
     let pages = racer.range();
     match racer.random.below(3) {
         0 => racer.part.discard(pages),

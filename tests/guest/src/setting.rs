@@ -2,6 +2,7 @@
 
 //! A setting of the kernel's, put back when dropped.
 
+use std::fmt::Display;
 use std::fs;
 
 use crate::case::{Context, Outcome};
@@ -14,12 +15,17 @@ pub struct Setting {
 
 impl Setting {
     /// Writes `value`.
-    pub fn set(path: &str, value: &str) -> Outcome<Setting> {
+    pub fn set(path: &str, value: impl Display) -> Outcome<Setting> {
         let old = fs::read_to_string(path).context(path)?;
-        fs::write(path, value).context(format!("writing '{value}' to {path}"))?;
+        Setting::set_for_now(path, value, old.trim())
+    }
+
+    /// Writes `value` to a file that shows more than what one writes to it; `old` is what it is put back to.
+    pub fn set_for_now(path: &str, value: impl Display, old: &str) -> Outcome<Setting> {
+        fs::write(path, value.to_string()).context(format!("writing '{value}' to {path}"))?;
         Ok(Setting {
             path: path.to_owned(),
-            old: old.trim().to_owned(),
+            old: old.to_owned(),
         })
     }
 }
