@@ -35,9 +35,13 @@ vm_ktap() {
 	[ -z "$kernel" ] || options+=(--kernel "$kernel")
 	if [ -n "$stock" ]; then
 		options+=(--stock)
+	elif [ -n "${MODULE_FILE:-}" ]; then
+		options+=(--swapksm "$MODULE_FILE")
 	elif [ -z "$release" ]; then
 		options+=(--debug-module)
 	fi
+	# Each machine's counts in a folder of their own.
+	[ -z "${COVERAGE:-}" ] || options+=(--env SWAPKSM_COVERAGE=coverage.profraw --get coverage.profraw --into "$(mktemp -d "$COVERAGE/$name-XXXX")")
 	read_ktap "$name" tools/vm run "${options[@]}" "$@"
 }
 

@@ -32,7 +32,9 @@ build_module() {
 	krel=$("$REPO/tools/prepare" ${1:+--kernel "$1"} --print KREL)
 	dir=$KERNELS/$krel
 	out=$CACHE/out/$krel
-	if debug_flavour "$krel" >/dev/null; then
+	if [ "${SWAPKSM_COVERAGE:-0}" = 1 ]; then
+		SWAPKSM_DEBUG=1 out=$out/coverage
+	elif debug_flavour "$krel" >/dev/null; then
 		SWAPKSM_DEBUG=1
 	elif [ "${SWAPKSM_DEBUG:-0}" = 1 ]; then
 		out=$out/debug
@@ -45,7 +47,8 @@ build_module() {
 	vendor_crates
 	use_suite "$(suite_of "$krel")"
 	in_tree nice -n 5 make -j2 --no-print-directory -C "$dir/build" M="$REPO" MO="$out/obj" \
-		KBUILD_MODPOST_WARN=1 SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="${SWAPKSM_DEBUG:-0}" modules 2>&1 </dev/null |
+		KBUILD_MODPOST_WARN=1 SWAPKSM_VENDOR="$SWAPKSM_VENDOR" SWAPKSM_DEBUG="${SWAPKSM_DEBUG:-0}" \
+		SWAPKSM_COVERAGE="${SWAPKSM_COVERAGE:-0}" modules 2>&1 </dev/null |
 		build_remarks >&2 ||
 		die "the module does not build for $krel (the errors are above)" "mend the file they name, then run make module again"
 	mapfile -t picks < <(klp_picks)
@@ -53,7 +56,7 @@ build_module() {
 		"$out/obj/swapksm.ko" "$out/swapksm.ko.part" >&2 ||
 		die "the module cannot be linked for $krel (klp-link says why above)" "a symbol this kernel lacks needs a shim for it"
 	mv "$out/swapksm.ko.part" "$out/swapksm.ko"
-	! debug_flavour "$krel" >/dev/null || { mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko"; }
+	! debug_flavour "$krel" >/dev/null || [ "${SWAPKSM_COVERAGE:-0}" = 1 ] || { mkdir -p "$out/debug" && ln -f "$out/swapksm.ko" "$out/debug/swapksm.ko"; }
 	flock -u 7
 	use_suite trixie
 	say "$out/swapksm.ko"

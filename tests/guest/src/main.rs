@@ -11,6 +11,7 @@ mod case;
 mod cases;
 mod cgroup;
 mod content;
+mod coverage;
 mod inject;
 mod knobs;
 mod ksm;
@@ -83,6 +84,9 @@ enum Command {
     },
     /// Print what every file of /sys/kernel/mm/ksm does with a fixed list of values.
     SysfsCompare,
+    /// Save which of the module's code has run, as running cases does at its end (tests/coverage).
+    #[command(hide = true)]
+    SaveCoverage,
     /// Parts of cases that need a new program image.
     #[command(hide = true)]
     Image {
@@ -129,6 +133,7 @@ fn main() -> ExitCode {
             finish(runner::run(&bench, &[&cases::soak::case(duration)]))
         }
         Command::SysfsCompare => finish(knobs::print().map(|()| true)),
+        Command::SaveCoverage => finish(coverage::save().map(|()| true)),
         Command::Image { part, from, to } => cases::exec::image(&part, from, to),
     }
 }

@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::case::{fail, Bench, Case, Context, Outcome};
+use crate::coverage;
 use crate::ktap::Report;
 use crate::pipe::{self, Message};
 use crate::sabotage::{self, Sabotage};
@@ -24,6 +25,7 @@ pub fn run(bench: &Bench, cases: &[&Case]) -> Outcome<bool> {
         let outcome = guarded(bench, case);
         report.result(case.name, &outcome, start.elapsed());
     }
+    coverage::save()?;
     Ok(report.finish())
 }
 

@@ -3,7 +3,6 @@
 //! Unprivileged processes that make merging as hard as they can: the others are merged all the same, and the kernel's
 //! memory stays theirs and comes back.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use super::common::{frames_become, same};

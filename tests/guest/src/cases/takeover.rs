@@ -11,6 +11,7 @@ use super::prctl;
 use super::stress;
 use super::swapping::Crowd;
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
+use crate::coverage;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
@@ -119,6 +120,7 @@ pub fn load() -> Outcome {
 
 /// Has `ksmctl` unload swapksm.
 pub fn unload() -> Outcome {
+    coverage::save()?;
     ksmctl(&["unload"]).or_else(fail)?;
     check!(
         !loaded(),

@@ -64,6 +64,10 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "stock")]
     pub debug_module: bool,
 
+    /// Take this build of swapksm, whose name must be swapksm.ko
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stock", "debug_module"])]
+    pub swapksm: Option<PathBuf>,
+
     /// The kernel: a version such as 7.2.12, a release, "debug" or "sid" [default: that of tools/prepare]
     #[arg(long, value_name = "VERSION")]
     pub kernel: Option<String>,

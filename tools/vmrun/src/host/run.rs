@@ -146,7 +146,11 @@ fn own_files(args: &RunArgs, cache: &Cache, kernel: &Kernel) -> Result<Vec<PathB
     if args.stock {
         return Ok(Vec::new());
     }
-    let module = cache.module(&kernel.release, args.debug_module);
+    let module = match &args.swapksm {
+        Some(file) if file.file_name() == Some("swapksm.ko".as_ref()) => file.clone(),
+        Some(file) => return Err(format!("{} is not called swapksm.ko", file.display())),
+        None => cache.module(&kernel.release, args.debug_module),
+    };
     if !module.exists() {
         return Err(format!(
             "there is no {}: run `make module`, or use --stock",
