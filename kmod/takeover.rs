@@ -69,9 +69,16 @@ pub(crate) fn enabling_failed() {
     if !PREPARED.swap(false, Relaxed) {
         return;
     }
-    sys::hotplug::unregister();
+    stop_watching_memory();
     faces::sysfs::remove();
     restore_in_tree();
+}
+
+/// Who waits for memory to be offline, of which we will not be told any more, goes on: files of sysfs that are being written
+/// to cannot be taken away.
+fn stop_watching_memory() {
+    sys::hotplug::unregister();
+    engine::memory_settled();
 }
 
 /// How often, and how long apart, the kernel's directory is tried to be made anew when there is no memory for it: nobody
@@ -136,7 +143,7 @@ pub(crate) fn post_unpatch() {
     // The numbers of each mm are the kernel's to change once it can be started again.
     engine::finish_pending();
     PREPARED.store(false, Relaxed);
-    sys::hotplug::unregister();
+    stop_watching_memory();
     faces::sysfs::remove();
     restore_in_tree();
     pr_info!("samepage merging handed back\n");

@@ -8,6 +8,8 @@
 /*
  * Start the transition to our entry points. To be called once, from the module's init. Calls swapksm_pre_patch()
  * before it returns; swapksm_post_patch() follows when every task has switched. May sleep.
+ *
+ * As long as we are enabled or on our way, the kernel refuses (EINVAL) livepatches that would replace all others.
  */
 int swapksm_livepatch_enable(void);
 

@@ -15,7 +15,8 @@
 int swapksm_madvise(struct mm_struct *mm, unsigned long start, size_t len, bool mergeable);
 
 /*
- * The same from a kernel worker, where no signal interrupts it. Waits for it, uninterruptible.
+ * The same from a kernel worker, where no signal interrupts it. Waits for it, uninterruptible. -EINTR when no process is
+ * left in @mm that it could be done for, or all are being killed.
  */
 int swapksm_madvise_in_worker(struct mm_struct *mm, unsigned long start, size_t len, bool mergeable);
 

@@ -26,13 +26,6 @@ struct mm_struct *swapksm_mm_of_task(struct task_struct *task)
 	return get_task_mm(task);
 }
 
-int swapksm_mm_read_lock_killable(struct mm_struct *mm)
-{
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	return mmap_read_lock_killable(mm);
-}
-
 /* A merged page's swap entry is never an exclusive one. */
 static bool is_shared_swap(pte_t pte)
 {

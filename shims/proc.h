@@ -13,9 +13,6 @@ struct task_struct;
 /* The task's mm with a user of it, NULL if it has none of its own (any more). May sleep. */
 struct mm_struct *swapksm_mm_of_task(struct task_struct *task);
 
-/* Take the mmap lock for reading. -EINTR when the caller has been killed, before or meanwhile. May sleep. */
-int swapksm_mm_read_lock_killable(struct mm_struct *mm);
-
 /*
  * Of the pages of one chunk (the 2 MiB from @base on) that are in the set @slots, leave those in it whose page-table
  * entry is a swap entry that may be somebody else's, too. mmap lock held for reading. May sleep.

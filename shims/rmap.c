@@ -28,7 +28,8 @@ bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, stru
 {
 	struct anon_vma_chain *avc;
 
-	if (swapksm_anon_index(vma, addr) != index)
+	/* All anon_vmas of a VMA have one root. */
+	if (swapksm_anon_index(vma, addr) != index || !vma->anon_vma || vma->anon_vma->root != anon_vma->root)
 		return false;
 	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
 		if (avc->anon_vma == anon_vma)

@@ -24,7 +24,7 @@ struct anon_vma *swapksm_anon_vma_get(struct vm_area_struct *vma, unsigned long 
 void swapksm_anon_vma_put(struct anon_vma *anon_vma);
 
 /*
- * Does a walk of this anon_vma at @index come to @addr in @vma? @anon_vma is compared, not followed. VMA or mmap lock held.
+ * Does a walk of this anon_vma at @index come to @addr in @vma? The caller keeps @anon_vma. VMA or mmap lock held.
  */
 bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, struct vm_area_struct *vma,
 			    unsigned long addr);

@@ -8,6 +8,7 @@
 #include <linux/rcupdate.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/wait.h>
 
@@ -144,9 +145,11 @@ void swapksm_mm_put(struct mm_struct *mm)
 	mmput_async(mm);
 }
 
-void swapksm_mm_read_lock(struct mm_struct *mm)
+int swapksm_mm_read_lock_killable(struct mm_struct *mm)
 {
-	mmap_read_lock(mm);
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	return mmap_read_lock_killable(mm);
 }
 
 #ifdef SWAPKSM_DEBUG
@@ -191,6 +194,36 @@ bool swapksm_mm_has_no_users(struct mm_struct *mm)
 bool swapksm_mm_abandoned(struct mm_struct *mm)
 {
 	return atomic_read(&mm->mm_users) <= 1;
+}
+
+static bool is_ending(const struct task_struct *process)
+{
+	return READ_ONCE(process->signal->flags) & SIGNAL_GROUP_EXIT;
+}
+
+bool swapksm_mm_has_process(struct mm_struct *mm)
+{
+	struct task_struct *process;
+	bool found = false;
+
+	if (mm_flags_test(MMF_OOM_SKIP, mm))
+		return false;
+	rcu_read_lock();
+	/* exit_mm() hands the mm on to another task that runs in it, or sets NULL, before the task closes its files. */
+	process = rcu_dereference(mm->owner);
+	if (!process || !is_ending(process)) {
+		found = process;
+		goto unlock;
+	}
+	/* It comes to exit_mm() when it gets the mmap lock, which our caller may have. Others may share the mm (CLONE_VM). */
+	for_each_process(process) {
+		found = !(process->flags & PF_KTHREAD) && process_shares_mm(process, mm) && !is_ending(process);
+		if (found)
+			break;
+	}
+unlock:
+	rcu_read_unlock();
+	return found;
 }
 
 bool swapksm_mm_is_mergeable(struct mm_struct *mm)

@@ -47,7 +47,8 @@ void swapksm_space_erase(struct swapksm_space *space, unsigned long index);
 bool swapksm_mm_get(struct mm_struct *mm);
 /* Give it back without ever tearing the mm down here. Any context. */
 void swapksm_mm_put(struct mm_struct *mm);
-void swapksm_mm_read_lock(struct mm_struct *mm);
+/* Take the mmap lock for reading. -EINTR when the caller has been killed, before or meanwhile. May sleep. */
+int swapksm_mm_read_lock_killable(struct mm_struct *mm);
 bool swapksm_mm_read_trylock(struct mm_struct *mm);
 void swapksm_mm_read_unlock(struct mm_struct *mm);
 /*
@@ -65,6 +66,12 @@ struct mm_struct *swapksm_mm_of_pid(int number);
 /* Has the last user gone? The second is for a caller that is a user itself: has the last other one? */
 bool swapksm_mm_has_no_users(struct mm_struct *mm);
 bool swapksm_mm_abandoned(struct mm_struct *mm);
+
+/*
+ * Does any process run in @mm that is not being ended, and has the OOM killer left it its memory? Users who only look at it
+ * (procfs, swapoff, reclaim, we) do not count. Once false it stays false. Does not sleep.
+ */
+bool swapksm_mm_has_process(struct mm_struct *mm);
 
 /* MMF_VM_MERGEABLE: known to the merger; MMF_VM_MERGE_ANY: wants all its mappings merged. */
 bool swapksm_mm_is_mergeable(struct mm_struct *mm);

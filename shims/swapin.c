@@ -48,21 +48,24 @@ unsigned int swapksm_folio_pages(const struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
-void swapksm_swapin_settle(unsigned long entry)
+bool swapksm_swapin_is_busy(unsigned long entry)
 {
 	const swp_entry_t swap = { .val = entry };
 	struct swap_info_struct *device = get_swap_device(swap);
 	struct folio *folio;
+	bool busy = false;
 
 	if (!device)
-		return;
+		return false;
 	folio = swap_cache_get_folio(swap);
 	if (folio) {
-		folio_lock(folio);
-		folio_unlock(folio);
+		busy = !folio_trylock(folio);
+		if (!busy)
+			folio_unlock(folio);
 		folio_put(folio);
 	}
 	put_swap_device(device);
+	return busy;
 }
 
 bool swapksm_swapin_is_for_kvm(void)

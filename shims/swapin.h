@@ -30,8 +30,8 @@ unsigned int swapksm_folio_pages(const struct folio *folio);
  */
 struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 
-/* Wait until whoever has locked the folio that @entry has in the swap cache, if it has one, is done with it. May sleep. */
-void swapksm_swapin_settle(unsigned long entry);
+/* Has anybody locked the folio that @entry has in the swap cache, if it has one? Any context. */
+bool swapksm_swapin_is_busy(unsigned long entry);
 
 /*
  * Is the caller the work item by which KVM brings in a page that its guest has missed? It asks for a page to be written

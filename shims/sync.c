@@ -107,5 +107,5 @@ void swapksm_event_wait_jiffy(struct swapksm_event *event, int seen)
 
 int swapksm_event_wait_user(struct swapksm_event *event, int seen)
 {
-	return wait_event_interruptible(event->queue, atomic_read(&event->count) != seen) ? -EINTR : 0;
+	return wait_event_interruptible(event->queue, atomic_read(&event->count) != seen);
 }

@@ -57,7 +57,7 @@ void swapksm_event_wait(struct swapksm_event *event, int seen, u64 timeout_us);
 /* Any task: sleep until signalled after @seen, for a jiffy at most. */
 void swapksm_event_wait_jiffy(struct swapksm_event *event, int seen);
 
-/* The same for a task entering from user space: -EINTR when a signal came first. */
+/* The same for a task entering from user space: -ERESTARTSYS when a signal came first. */
 int swapksm_event_wait_user(struct swapksm_event *event, int seen);
 
 #endif

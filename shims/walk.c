@@ -337,6 +337,18 @@ static void keep_copy(struct vm_area_struct *vma, unsigned long addr)
 	pte_unmap_unlock(ptep, ptl);
 }
 
+/*
+ * The owner unmerges for himself. Who does it for him stops when he is gone: the copies would be charged to nobody, and
+ * whoever waits for the memory or the mmap lock of a killed process would wait for them. With the lock held for writing, a
+ * killed process cannot even come to the point where it gives its mm up.
+ */
+static bool for_nobody(struct mm_struct *mm, bool write_lock)
+{
+	if (!write_lock)
+		return swapksm_mm_abandoned(mm);
+	return current->mm != mm && !swapksm_mm_has_process(mm);
+}
+
 int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock)
 {
 	const struct mm_walk_ops *ops = write_lock ? &find_merged_locking_ops : &find_merged_ops;
@@ -350,9 +362,9 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 	 * entry.
 	 */
 	while ((found = walk_page_range_vma(vma, start, end, ops, &start)) > 0) {
-		/* The owner unmerges for himself; who does it for him stops when he is gone. */
-		if (!write_lock && swapksm_mm_abandoned(vma->vm_mm))
-			return 0;
+		/* With an error madvise() leaves the VMA mergeable, as what is merged in it must be. */
+		if (for_nobody(vma->vm_mm, write_lock))
+			return write_lock ? -EINTR : 0;
 		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
 		if (fault & VM_FAULT_OOM)
 			return -ENOMEM;

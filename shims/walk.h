@@ -77,7 +77,7 @@ struct mm_struct *swapksm_vma_mm(struct vm_area_struct *vma);
 /*
  * Give everybody who shares a merged page or a merged zero page in [@start, @end) of @vma a page of their own.
  * @write_lock: the mmap lock is held for writing and the VMA shall be locked too; else it is held for reading.
- * -ENOMEM, -ERESTARTSYS (a signal came). May sleep.
+ * -ENOMEM, -ERESTARTSYS (a signal came), -EINTR (done for a process that is gone). May sleep.
  */
 int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock);
 

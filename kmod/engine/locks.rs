@@ -230,7 +230,7 @@ impl Event {
         unsafe { b::swapksm_event_wait_jiffy(self.0.get(), seen) };
     }
 
-    /// The same for a user's task. `EINTR` when a signal came first.
+    /// The same for a user's task. `ERESTARTSYS` when a signal came first: the call is repeated if its handler allows.
     pub(crate) fn wait_user(&self, seen: i32) -> kernel::error::Result {
         // SAFETY: Prepared by `init`; called from sysfs and ioctl without locks.
         kernel::error::to_result(unsafe { b::swapksm_event_wait_user(self.0.get(), seen) })

@@ -213,9 +213,14 @@ fn merge_into(
     if vma.is_null() {
         return false;
     }
-    // As every fault takes it, under the mmap lock; held until the sharer is on the list.
-    let folio = folio.lock_owned();
-    if folio.node() != node.as_ptr().cast() {
+    // As every fault takes it, under the mmap lock; held until the sharer is on the list. Not waited for: who has it may be
+    // reading the folio in, or reclaiming for a copy of it, and everybody who needs the engine would wait with us. The
+    // page comes by again.
+    let Some(folio) = folio.try_lock_owned() else {
+        return false;
+    };
+    // Asked under the lock, which memory failure takes before it takes the page from everybody.
+    if folio.node() != node.as_ptr().cast() || folio.is_poisoned() {
         return false;
     }
     let done = {

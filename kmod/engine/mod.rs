@@ -270,6 +270,9 @@ pub(crate) fn set_run(run: u32) -> Result {
 /// Gives every sharer a page of its own and forgets all items.
 fn unmerge(engine: &mut Engine) -> Result {
     let mut result = Ok(());
+    // A child that is forked meanwhile is entered before the scanner's place, which must not be in the middle: it would be
+    // behind us. Without one it comes last, as after mm/ksm.c's unmerge in __ksm_enter().
+    scan::start_over(engine);
     // Every copy made here is memory that this task asked for: it goes first when there is none left.
     let first_victim = thread::FirstVictim::new();
     space::for_each(engine, |space| {
@@ -277,9 +280,10 @@ fn unmerge(engine: &mut Engine) -> Result {
             return;
         }
         if let Some(user) = space::MmUser::get(&space) {
-            let lock = user.read_lock();
-            // SAFETY: The mmap lock is held.
-            result = kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) });
+            result = user.read_lock_killable().and_then(|lock| {
+                // SAFETY: The mmap lock is held.
+                kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) })
+            });
         }
     });
     drop(first_victim);
@@ -335,7 +339,7 @@ fn set_when_empty(set: impl Fn(), is_set: impl Fn() -> bool) -> Result {
     Ok(())
 }
 
-/// Waits until no invalidation is left to be worked off. `EINTR` when a signal comes first.
+/// Waits until no invalidation is left to be worked off. `ERESTARTSYS` when a signal comes first.
 pub(crate) fn sync() -> Result {
     reap::sync()
 }
@@ -360,7 +364,7 @@ pub(crate) fn memory_offline(start: u64, pages: u64) {
     scan::forget_frames(&mut hold(), start, pages);
 }
 
-/// It is over. May sleep.
+/// It is over, or nobody will tell us. May sleep.
 pub(crate) fn memory_settled() {
     scan::set_offlining(&mut hold(), false);
 }

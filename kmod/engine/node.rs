@@ -273,11 +273,20 @@ impl Node {
     /// The keyhole is looked through under the node's lock. Migration changes frame and key under it (`super::rmap`),
     /// and so does the swap-in hook, which may be given the very frame that was freed a moment ago.
     pub(crate) fn folio(&self) -> Option<Folio> {
-        let mut state = self.state.lock();
+        self.look(&mut self.state.lock())
+    }
+
+    /// Is the page in memory? The node's lock is held.
+    pub(crate) fn find_page(&self, state: &mut NodeState) -> bool {
+        self.look(state).is_some()
+    }
+
+    /// The page, with a reference; a frame that turns out to be another's is forgotten. The node's lock is held.
+    fn look(&self, state: &mut NodeState) -> Option<Folio> {
         if state.pfn == NO_PFN {
             return None;
         }
-        let folio = self.keyhole(&state);
+        let folio = self.keyhole(state);
         if folio.is_none() {
             state.pfn = NO_PFN;
         }
@@ -770,7 +779,8 @@ pub(crate) mod entries {
 impl Node {
     /// The entry as of now; under `ENTRIES` that of a node in the table.
     fn entry_hint(&self) -> u64 {
-        // SAFETY: `entry` is written under both the node's lock and `ENTRIES`, which the caller has.
+        // SAFETY: The caller has `ENTRIES`, without which the entry of a node in the table is not written (that of one which
+        // has left it is, under the node's own lock).
         unsafe { (*self.state.data_ptr()).entry }
     }
 }

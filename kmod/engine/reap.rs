@@ -142,7 +142,7 @@ pub(super) fn suspect(chunk: Live<Chunk>, slot: usize) {
     }
 }
 
-/// Waits until what is pending now is done. `EINTR` when a signal comes first. No lock held.
+/// Waits until what is pending now is done. `ERESTARTSYS` when a signal comes first. No lock held.
 pub(super) fn sync() -> kernel::error::Result {
     settle(|seen| DONE.wait_user(seen))
 }
@@ -339,9 +339,12 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) -> Verdict {
         return verdict;
     };
     // A fault that the swap-in hook has warned of may be about to change the entry. It has the lock of the folio in the
-    // swap cache from before the warning until after the change.
-    // SAFETY: The engine and the mmap lock are held, both before a folio's.
-    unsafe { b::swapksm_swapin_settle(entry as usize) };
+    // swap cache from before the warning until after the change. Not waited for: it may be reading the folio in, or
+    // reclaiming, and everybody who needs the engine would wait with us.
+    // SAFETY: Any context.
+    if unsafe { b::swapksm_swapin_is_busy(entry as usize) } {
+        return Verdict::Later;
+    }
     membership(chunk, slot, lock)
 }
 

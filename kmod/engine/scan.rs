@@ -124,7 +124,7 @@ pub(crate) fn main() {
     }
 }
 
-/// Scans up to `pages` pages; a pass that ends, ends the batch too.
+/// Scans up to `pages` pages; a pass that ends and counts, ends the batch too.
 fn batch(mut pages: u32, advisor: &mut AdvisorState) {
     while pages > 0 && !thread::is_freezing() && !thread::should_stop() {
         let mut engine = hold();
@@ -139,8 +139,10 @@ fn batch(mut pages: u32, advisor: &mut AdvisorState) {
             Step::PassEnded => {
                 // Who waits for the pass to be counted wants to see all that happened before.
                 reap::sync_thread();
-                end_pass(&mut hold(), advisor);
-                return;
+                if end_pass(&mut hold(), advisor) {
+                    return;
+                }
+                // Who waits for the number would have to wait for the next batch, however far away.
             }
         }
         thread::cond_resched();
@@ -193,7 +195,8 @@ fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     };
 }
 
-fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
+/// False: the pass does not count.
+fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) -> bool {
     if let Pass::Running { start_ns } = core::mem::replace(&mut engine.cursor.pass, Pass::None) {
         advisor.end(thread::now_ns().saturating_sub(start_ns));
         // Who makes memory mergeable and waits for full scans means scans of that memory; this one may have gone by before.
@@ -204,6 +207,7 @@ fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
             STATS.full_scans.inc();
         }
     }
+    !engine.cursor.uncounted
 }
 
 /// Frees nodes whose last mappings, unregistered forks, went without telling us. Of contents with several merged pages
@@ -312,6 +316,8 @@ fn scan_found(
         if !has_pages && !any {
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
             // before the flag, by which it decides whether to enter the mm again, is cleared.
+            // Its items go first, with what the mm counts of them: a fork would inherit the numbers of an mm without the flag.
+            reap::forget_all(engine, space, 0, usize::MAX);
             // SAFETY: The space keeps the mm.
             unsafe { b::swapksm_mm_set_mergeable(space.mm(), false) };
             space.kill();

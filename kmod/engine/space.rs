@@ -132,7 +132,8 @@ pub(crate) fn init() {
 }
 
 fn bucket(mm: *mut b::mm_struct) -> usize {
-    (mm as usize >> 7) % BUCKETS
+    // The upper bits of a product with the golden ratio: objects of a cache lie in rows, which a remainder would keep.
+    (mm as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - BUCKETS.ilog2())
 }
 
 impl Spaces {
@@ -607,11 +608,11 @@ impl MmUser {
         unsafe { b::swapksm_mm_read_trylock(self.0) }.then(|| MmapRead(self))
     }
 
-    /// Takes the mmap lock for reading. May sleep, for as long as somebody else likes.
-    pub(crate) fn read_lock(&self) -> MmapRead<'_> {
+    /// Takes the mmap lock for reading. `EINTR` when the caller is killed: it may sleep for as long as somebody else likes.
+    pub(crate) fn read_lock_killable(&self) -> kernel::error::Result<MmapRead<'_>> {
         // SAFETY: We hold a user.
-        unsafe { b::swapksm_mm_read_lock(self.0) };
-        MmapRead(self)
+        kernel::error::to_result(unsafe { b::swapksm_mm_read_lock_killable(self.0) })?;
+        Ok(MmapRead(self))
     }
 
     /// The same when nobody else has it: no munmap() is between taking a mapping away and emptying its page tables.

@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{
     hash::Realm,
     locks::{Live, Rcu},
-    node::{entries, Node, NodeState, Sharer, Sharers, NO_PFN},
+    node::{entries, Node, NodeState, Sharer, Sharers},
     reap, scan,
     space::{self, Space},
 };
@@ -146,6 +146,7 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {
                 fault.count(|swapins| &swapins.shared);
+                suspect_another(folio, fault);
                 return Answer::Folio;
             }
             (Answer::Copy, 1)
@@ -156,6 +157,7 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
         _ => match unsafe { new(folio, fault) } {
             Outcome::Shared => {
                 fault.count(|swapins| &swapins.shared);
+                suspect_another(folio, fault);
                 return Answer::Folio;
             }
             // The folio itself would become this mm's private page and end the sharing of all others.
@@ -349,12 +351,10 @@ fn waits_for(state: &mut NodeState, node: Live<Node>, entry: u64) -> Waits {
     {
         return Waits::No;
     }
-    if state.pfn != NO_PFN {
-        // SAFETY: Frames of nodes are those of existing memory.
-        let owner = unsafe { b::swapksm_page_node(b::swapksm_pfn_page(state.pfn as usize)) };
-        if owner == node.as_ptr().cast() && !node.disown_broken(state) {
-            return Waits::HasPage;
-        }
+    // A page that nobody can get any more is not in memory: it has been freed, or lies in reclaim's batch of folios to be
+    // freed, where it has its key for as long as reclaim has others to look at (`shrink_folio_list()`).
+    if node.find_page(state) && !node.disown_broken(state) {
+        return Waits::HasPage;
     }
     Waits::Yes
 }
@@ -385,6 +385,16 @@ fn leads_to(sharer: Live<Sharer>, fault: Fault) -> bool {
     // SAFETY: The VMA's or the mmap lock is held; the anon_vma is compared only.
     unsafe {
         b::swapksm_anon_vma_finds(sharer.anon_vma(), sharer.index(), fault.vma, fault.address)
+    }
+}
+
+/// Has the reaper look at the sharer at the fault's address if it is one of another node than the folio's, which is locked:
+/// the entry was that node's once, and the mapping is a fork of a sharer of this one.
+fn suspect_another(folio: *mut b::folio, fault: Fault) {
+    // SAFETY: Locked.
+    let node = unsafe { Node::of_folio(folio) };
+    if node.is_some_and(|node| !is_sharer(fault, node)) {
+        suspect_range(fault, 1);
     }
 }
 

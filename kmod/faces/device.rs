@@ -33,7 +33,7 @@ use crate::{
     engine,
     sys::{
         device as sys,
-        madvise::{advise, all_mapped, any_mergeable, Advice, Signals},
+        madvise::{advise, all_mapped, any_mergeable, has_process, Advice, Signals},
     },
 };
 
@@ -90,8 +90,20 @@ pub(crate) fn area_request(area: &Area, cmd: u32, arg: usize) -> Result {
     }
 }
 
-/// The last file descriptor of `area` is closed: what it has registered is unmerged, unless its process is gone.
-/// No signal interrupts this. May sleep.
+/// The last file descriptor of `area` is closed: what it has registered is unmerged, unless its process is gone or goes
+/// meanwhile. May sleep.
+///
+/// To unmerge is to copy. Done for a process that is ending it would take memory for what is about to be freed, charged to
+/// no cgroup of anybody, and make its killing wait. So each region, and each page, is for a process that lives:
+///
+/// - The process exits and its descriptor is the last: `exit_mm()` comes before `exit_files()`, and has made nobody the
+///   owner of the memory, whoever else still holds it (a reader of /proc, swapoff, the scanner). Nothing is done.
+/// - It is killed while it closes the descriptor itself, or while another process does: it cannot leave its memory as long
+///   as the worker has the mmap lock. The worker sees that it is being ended, and stops at the next page.
+/// - It exits, and another process shares its memory (`CLONE_VM`) but not its descriptors: that one is the owner by then, or
+///   is found by looking at all processes. It is unmerged for.
+/// - The closer is another process and is killed: it goes on. The memory is not its own, and nobody else would end what it
+///   has begun; its own memory is free for the OOM killer to take.
 pub(crate) fn close_area(area: &Area) {
     if let Some(mm) = area.owner.mmget_not_zero() {
         area.remove_for_good(&mm);
@@ -208,9 +220,12 @@ impl Area {
         Ok(())
     }
 
-    /// Unmerges what was registered, whatever happens to the caller: the last file descriptor is being closed.
+    /// Unmerges what was registered, whatever happens to the caller, as long as there is a process to do it for.
     fn remove_for_good(&self, mm: &MmWithUser) {
         for region in self.regions.lock().iter() {
+            if !has_process(mm) {
+                return;
+            }
             let range = region.start()..region.end();
             // An error is a gap, which is nothing to unmerge, or a lack of memory: then pages stay merged and
             // mergeable, as after a madvise() that failed.

@@ -289,7 +289,7 @@ fn store_advisor_mode(text: &CStr) -> Result {
     Ok(())
 }
 
-/// Waits until no deferred work is left, then tells how much there is again. `EINTR` on a signal.
+/// Waits until no deferred work is left, then tells how much there is again. `ERESTARTSYS` on a signal.
 fn show_sync(out: &mut Text<'_>) -> Result {
     engine::sync()?;
     Ok(writeln!(out, "{}", STATS.pending.get())?)

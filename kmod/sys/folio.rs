@@ -103,6 +103,10 @@ impl LockedFolio {
         unsafe { b::swapksm_folio_is_mapped(self.as_ptr()) }
     }
 
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.0.is_poisoned()
+    }
+
     /// Gives it another key, null: merged without node.
     pub(crate) fn set_node(&self, node: *mut core::ffi::c_void) {
         // SAFETY: Locked.

@@ -27,7 +27,8 @@ pub(crate) enum Advice {
 pub(crate) enum Signals {
     /// A caller being killed gets `EINTR`.
     Kill,
-    /// None interrupts: a kernel worker does the work and the caller waits.
+    /// None of the caller's interrupts: a kernel worker does the work and the caller waits. `EINTR` when the last process
+    /// of the address space is killed.
     Wait,
 }
 
@@ -54,22 +55,36 @@ pub(crate) fn advise(
 ///
 /// Not under the mmap lock. May sleep.
 pub(crate) fn all_mapped(mm: &MmWithUser, range: &Range<u64>) -> Result<bool> {
-    // SAFETY: `mm` has users as long as the reference lives, and any numbers may be passed for the range.
-    answer(unsafe {
-        bindings::swapksm_all_mapped(mm.as_raw(), range.start as c_ulong, range.end as c_ulong)
-    })
+    ask(Question::AllMapped, mm, range)
 }
 
 /// Is any of `range` marked mergeable? May be outdated when this returns. `EINTR` if the caller is being killed.
 ///
 /// Not under the mmap lock. May sleep.
 pub(crate) fn any_mergeable(mm: &MmWithUser, range: &Range<u64>) -> Result<bool> {
-    // SAFETY: `mm` has users as long as the reference lives, and any numbers may be passed for the range.
-    answer(unsafe {
-        bindings::swapksm_any_mergeable(mm.as_raw(), range.start as c_ulong, range.end as c_ulong)
-    })
+    ask(Question::AnyMergeable, mm, range)
 }
 
-fn answer(result: c_int) -> Result<bool> {
-    to_result(result).map(|()| result != 0)
+enum Question {
+    AllMapped,
+    AnyMergeable,
+}
+
+fn ask(question: Question, mm: &MmWithUser, range: &Range<u64>) -> Result<bool> {
+    let (mm, start, end) = (mm.as_raw(), range.start as c_ulong, range.end as c_ulong);
+    // SAFETY: The caller's reference keeps the users of `mm`, and any numbers may be passed for the range.
+    let answer = unsafe {
+        match question {
+            Question::AllMapped => bindings::swapksm_all_mapped(mm, start, end),
+            Question::AnyMergeable => bindings::swapksm_any_mergeable(mm, start, end),
+        }
+    };
+    to_result(answer).map(|()| answer != 0)
+}
+
+/// Does any process run in the address space that is not being killed? Others than processes can hold it for a while: who
+/// reads a file of /proc, swapoff, the scanner.
+pub(crate) fn has_process(mm: &MmWithUser) -> bool {
+    // SAFETY: `mm` has users as long as the reference lives.
+    unsafe { bindings::swapksm_mm_has_process(mm.as_raw()) }
 }

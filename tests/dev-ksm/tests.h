@@ -30,6 +30,13 @@ void test_threads_share_the_area(void);
 void test_open_files_pin_the_module(void);
 void test_races_of_threads(void);
 
+/* Who is unmerged for when an area is closed: test_endings.c */
+void test_killed_while_its_memory_is_held(void);
+void test_killed_while_it_closes(void);
+void test_killed_while_another_closes(void);
+void test_alive_while_another_closes(void);
+void test_killed_while_another_shares_its_memory(void);
+
 /* What test_exec_ends_the_area() starts. The exit code of the program. */
 int after_exec(int area);
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Which tests run in which virtual machine.
+. "$REPO/tests/lib/module.sh"
 
 # room_options ROOM: options of tools/vm run
 room_options() {
@@ -45,13 +46,17 @@ GUEST_OPTIONS=() MORE_TIME=0
 
 # run_room ROOM: every case gets a result, also when one of them takes the machine down
 run_room() {
-	local room=$1 rc asked left name options time=1200
+	local room=$1 rc asked left name options other time=1200
 	# Kernels with checkers are some ten times slower.
 	! debug_flavour "$kernel" >/dev/null || time=5400
 	time=$((time + MORE_TIME))
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")
 	[ "$(debug_flavour "$kernel")" != debug ] || options+=(--kmemleak)
+	if [[ ${left[*]} == *takeover/livepatch_* ]]; then
+		other=$(test_module "$REPO/tests/livepatch" "$kernel") || exit
+		options+=("$other")
+	fi
 	while [ ${#left[@]} -gt 0 ]; do
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()

@@ -50,7 +50,7 @@ pub fn tell() -> Result {
     finish(witness, 0)?;
 
     witness.begin("load", "swapksm takes over from the running kernel", Nobody)?;
-    ksmctl(&["load"])?;
+    ksmctl(&["load", "swapksm.ko"])?;
     finish(witness, 0)?;
 
     witness.begin(

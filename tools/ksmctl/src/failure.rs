@@ -46,6 +46,20 @@ impl Failure {
     }
 }
 
+/// Two things that were both to be done whatever came of the other.
+pub fn both(first: Outcome, second: Outcome) -> Outcome {
+    let (first, second) = match (first, second) {
+        (Err(first), Err(second)) => (first, second),
+        (first, second) => return first.and(second),
+    };
+    let remedies = [first.remedy, second.remedy];
+    let remedies: Vec<_> = remedies.into_iter().flatten().collect();
+    Err(Failure {
+        what: format!("{}\nksmctl: then: {}", first.what, second.what),
+        remedy: (!remedies.is_empty()).then(|| remedies.join("\nksmctl: ")),
+    })
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ksmctl: {}", self.what)?;

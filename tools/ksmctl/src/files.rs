@@ -18,5 +18,9 @@ pub const ENABLED: &str = "/sys/kernel/livepatch/swapksm/enabled";
 pub const TRANSITION: &str = "/sys/kernel/livepatch/swapksm/transition";
 /// The kernel's log, a record for each read.
 pub const KMSG: &str = "/dev/kmsg";
+/// What does not outlive the machine's being on.
+pub const LOCK_DIRECTORY: &str = "/run";
+/// Held by the `ksmctl` that is at work.
+pub const LOCK: &str = "/run/ksmctl.lock";
 /// One directory for each process.
 pub const PROC: &str = "/proc";

@@ -17,7 +17,7 @@ const ADVISOR: &str = "advisor_mode";
 const NO_ADVISOR: &str = "none";
 
 /// Settings as they were.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Knobs {
     /// The switch.
     pub run: String,
@@ -79,9 +79,12 @@ impl Knobs {
     }
 
     /// The same with the scanner stopped.
-    pub fn stopped(self) -> Self {
+    pub fn stopped(&self) -> Self {
         let run = run::STOP.to_owned();
-        Self { run, ..self }
+        Self {
+            run,
+            ..self.clone()
+        }
     }
 
     /// Puts back only the switch, after an attempt that changed nothing else.

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{both, Failure, Outcome};
 use crate::files;
 use crate::kmsg;
 use crate::knobs::Knobs;
+use crate::lock;
 use crate::machine::Machine;
 use crate::module_file;
 use crate::refusal;
@@ -30,7 +31,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// over; settings and scanner are as before. Anything that fails or takes too long is undone.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The module [default: swapksm.ko here, else the one installed for this kernel]
+    /// The module [default: the one installed for this kernel, else swapksm.ko here if only root can have put it here]
     pub module: Option<PathBuf>,
     /// Leave the scanner stopped, even if the kernel's was running
     #[arg(long)]
@@ -43,6 +44,7 @@ pub struct Options {
 /// Runs the command.
 pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     machine.need_root("load a module")?;
+    let _lock = lock::take(machine, "load")?;
     clear_away(machine);
     check(machine)?;
     let file = module_file::find(machine, options.module.as_deref())?;
@@ -52,9 +54,9 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     let wanted = if options.stopped {
         knobs.stopped()
     } else {
-        knobs
+        knobs.clone()
     };
-    settle(machine, limit, &wanted)?;
+    settle(machine, limit, &knobs, &wanted)?;
     wanted
         .restore(machine)
         .map_err(|failure| failure.means("swapksm is in charge, with one difference"))?;
@@ -136,23 +138,43 @@ fn is_running(machine: &Machine) -> bool {
 }
 
 /// Waits until the module is in charge, or has it undone.
-fn settle(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
+fn settle(machine: &Machine, limit: Duration, before: &Knobs, wanted: &Knobs) -> Outcome {
     transition::wait(machine, Goal::Module, limit).map_err(|failure| {
         failure
             .means("not loaded")
-            .after_undoing(turn_back(machine, limit, knobs))
+            .after_undoing(turn_back(machine, limit, before, wanted))
     })
 }
 
-fn turn_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
+/// Undoes it: the switch is as it was before, and the module gone.
+fn turn_back(machine: &Machine, limit: Duration, before: &Knobs, wanted: &Knobs) -> Outcome {
     if machine.has(files::PATCH) {
-        transition::start(machine, Goal::Kernel)?;
+        transition::start(machine, Goal::Kernel, limit)
+            .map_err(|failure| stay(machine, wanted, failure))?;
         transition::wait(machine, Goal::Kernel, limit).map_err(|failure| {
-            failure
-                .means("going back has not ended")
-                .remedy("the kernel goes on with it by itself; `ksmctl unload` finishes it when these tasks are idle")
+            let then = match before.run.as_str() {
+                run::STOP => String::new(),
+                run => format!("; then write {run} to {}/run, as it was before", files::KSM),
+            };
+            failure.means("going back has not ended").remedy(format!(
+                "the kernel goes on with it by itself; `ksmctl unload` finishes it when these tasks are idle{then}"
+            ))
         })?;
     }
-    unload::remove(machine)?;
-    knobs.restore_run(machine)
+    // The directory is the kernel's again, whether the module can go or not.
+    let restored = before.restore_run(machine);
+    both(unload::remove(machine), restored)
+}
+
+/// It could not even be begun to go back. Whoever is in charge then shall have the settings that were to be carried over.
+fn stay(machine: &Machine, wanted: &Knobs, failure: Failure) -> Failure {
+    let kept = if machine.number(files::TRANSITION) == Some(0) {
+        wanted.restore(machine)
+    } else {
+        Ok(())
+    };
+    let failure = failure.means("swapksm stays in charge after all").remedy(
+        "`ksmctl unload` undoes it when the files /sys/kernel/livepatch/*/transition say 0",
+    );
+    failure.after_undoing(kept)
 }

@@ -53,12 +53,6 @@ impl Machine {
         entries
     }
 
-    /// Writes a setting.
-    pub fn write(&self, path: &str, value: &str) -> Outcome {
-        self.try_write(path, value)
-            .map_err(|error| Failure::new(format!("cannot write '{value}' to {path}: {error}")))
-    }
-
     /// Writes a setting, the error as the kernel gave it.
     pub fn try_write(&self, path: &str, value: &str) -> io::Result<()> {
         self.system.write(&self.path(path), value)

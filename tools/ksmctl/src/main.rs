@@ -2,14 +2,18 @@
 
 //! `ksmctl` gives samepage merging to the module swapksm, gives it back to the kernel, and tells how it is doing.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod failure;
 mod files;
 mod kmsg;
 mod knobs;
 mod load;
+mod lock;
 mod machine;
 mod module_file;
 mod openers;
+mod output;
 mod processes;
 mod refusal;
 mod run;
@@ -57,15 +61,21 @@ fn main() -> ExitCode {
     if !matches!(cli.command, Command::Status(_)) {
         signals::note_requests_to_end();
     }
-    match perform(&machine, &cli.command) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+    let text = match perform(&machine, &cli.command) {
+        Ok(text) => text,
         Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+            output::tell(&failure.to_string());
+            return ExitCode::FAILURE;
         }
+    };
+    let Err(error) = output::answer(&text) else {
+        return ExitCode::SUCCESS;
+    };
+    output::tell(&format!("ksmctl: cannot write to standard output: {error}"));
+    match cli.command {
+        Command::Status(_) => ExitCode::FAILURE,
+        // What was asked for has been done all the same.
+        Command::Load(_) | Command::Unload(_) => ExitCode::SUCCESS,
     }
 }
 

@@ -6,8 +6,16 @@ use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Whose a file is, and who may do what with it.
+pub struct Access {
+    pub user: u32,
+    /// As `stat` has it, the kind of file included.
+    pub mode: u32,
+}
 
 /// The kernel, or something that stands in for it in a test.
 pub trait System {
@@ -15,6 +23,10 @@ pub trait System {
     fn is_root(&self) -> bool;
     /// The running kernel's release.
     fn release(&self) -> String;
+    /// Where the user is.
+    fn current_directory(&self) -> PathBuf;
+    /// Of the file of this name, or of the link.
+    fn access(&self, path: &Path) -> io::Result<Access>;
     /// Writes a setting.
     fn write(&self, path: &Path, value: &str) -> io::Result<()>;
     /// Writes a setting by another process, and calls `waiting` about ten times a second until that has ended.
@@ -44,6 +56,17 @@ impl System for Linux {
     fn release(&self) -> String {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         release.trim_end().to_owned()
+    }
+
+    fn current_directory(&self) -> PathBuf {
+        // Not its name: what that leads to can change.
+        PathBuf::from(".")
+    }
+
+    fn access(&self, path: &Path) -> io::Result<Access> {
+        let file = std::fs::symlink_metadata(path)?;
+        let (user, mode) = (file.uid(), file.mode());
+        Ok(Access { user, mode })
     }
 
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {
@@ -106,7 +129,7 @@ impl System for Linux {
     }
 
     fn tell(&self, line: &str) {
-        eprintln!("ksmctl: {line}");
+        crate::output::tell(&format!("ksmctl: {line}"));
     }
 }
 

@@ -23,15 +23,37 @@ pub enum Goal {
     Kernel,
 }
 
-/// Sends the tasks to `goal`, or back while they are on their way.
-pub fn start(machine: &Machine, goal: Goal) -> Outcome {
-    machine.write(files::ENABLED, if goal == Goal::Module { "1" } else { "0" })
+/// Sends the tasks to `goal`, or back while they are on their way. Does nothing if somebody else has, or nothing of the patch
+/// is there any more. The kernel has one livepatch change over after the other: another one is waited for.
+pub fn start(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
+    let value = if goal == Goal::Module { "1" } else { "0" };
+    let mut patience = Patience::new(limit);
+    while machine.read(files::ENABLED).is_ok_and(|now| now != value) {
+        let Err(error) = machine.try_write(files::ENABLED, value) else {
+            break;
+        };
+        if error.raw_os_error() != Some(libc::EBUSY) {
+            let what = format!("cannot write {value} to {}: {error}", files::ENABLED);
+            return Err(Failure::new(what));
+        }
+        if machine.system.take_interruption() {
+            return Err(Failure::new("interrupted"));
+        }
+        if patience.is_over() {
+            return Err(
+                Failure::new("another livepatch of this kernel is changing over").remedy(
+                    "wait until the files /sys/kernel/livepatch/*/transition say 0, then try again",
+                ),
+            );
+        }
+        patience.wait(machine, "another livepatch is changing over", || None);
+    }
+    Ok(())
 }
 
 /// Waits until every task has reached `goal`, telling how far it is.
 pub fn wait(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
-    let mut waited = Duration::ZERO;
-    let mut told = Duration::ZERO;
+    let mut patience = Patience::new(limit);
     loop {
         if let Some(end) = is_over(machine, goal) {
             return end;
@@ -39,7 +61,7 @@ pub fn wait(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
         if machine.system.take_interruption() {
             return Err(Failure::new("interrupted"));
         }
-        if waited >= limit {
+        if patience.is_over() {
             let tasks = listed(&stragglers(machine, goal));
             let what = format!(
                 "after {} s some tasks have not changed over: {tasks}",
@@ -48,16 +70,46 @@ pub fn wait(machine: &Machine, goal: Goal, limit: Duration) -> Outcome {
             return Err(Failure::new(what)
                 .remedy("try again when they are idle, or give more time with --timeout"));
         }
-        if waited >= told + TELL_EVERY {
-            told = waited;
+        patience.wait(machine, "changing over", || {
             let tasks = listed(&stragglers(machine, goal));
-            let (now, limit) = (waited.as_secs(), limit.as_secs());
-            machine.system.tell(&format!(
-                "changing over: {now} s of at most {limit}, waiting for {tasks}"
-            ));
+            Some(format!("waiting for {tasks}"))
+        });
+    }
+}
+
+/// Waiting that ends, and of which the user hears now and then.
+struct Patience {
+    limit: Duration,
+    waited: Duration,
+    told: Duration,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        let (waited, told) = (Duration::ZERO, Duration::ZERO);
+        Self {
+            limit,
+            waited,
+            told,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.waited >= self.limit
+    }
+
+    /// A little longer. `for_whom` is asked only if something is said.
+    fn wait(&mut self, machine: &Machine, what: &str, for_whom: impl Fn() -> Option<String>) {
+        if self.waited >= self.told + TELL_EVERY {
+            self.told = self.waited;
+            let (now, limit) = (self.waited.as_secs(), self.limit.as_secs());
+            let whom = for_whom().map_or_else(String::new, |whom| format!(", {whom}"));
+            machine
+                .system
+                .tell(&format!("{what}: {now} s of at most {limit}{whom}"));
         }
         machine.system.pause(STEP);
-        waited += STEP;
+        self.waited += STEP;
     }
 }
 

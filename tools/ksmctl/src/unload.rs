@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{both, Failure, Outcome};
 use crate::files;
 use crate::kmsg;
 use crate::knobs::Knobs;
+use crate::lock;
 use crate::machine::Machine;
 use crate::openers;
 use crate::run;
@@ -20,8 +21,9 @@ const HELD_BY_PATCH: i64 = 1;
 const STEP: Duration = Duration::from_millis(50);
 /// The kernel lets go of the module a little after the last task has changed over.
 const RELEASE_LIMIT: Duration = Duration::from_secs(10);
-/// How long another livepatch's change over is waited for.
-const BUSY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What it means when the module cannot go in the end.
+const LEFT: &str = "samepage merging is the kernel's again, but the module could not be unloaded";
 
 /// Gives samepage merging back to the kernel.
 ///
@@ -37,6 +39,7 @@ pub struct Options {
 /// Runs the command.
 pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     machine.need_root("unload a module")?;
+    let _lock = lock::take(machine, "unload")?;
     if !machine.is_loaded() {
         return Err(
             Failure::new("swapksm is not loaded").remedy("`ksmctl status` tells who merges")
@@ -52,14 +55,15 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     let knobs = Knobs::save(machine)?;
     empty(machine, &knobs)?;
     hand_back(machine, Duration::from_secs(options.timeout), &knobs)?;
-    let restored = knobs.restore(machine);
+    let restored = knobs.restore(machine).map_err(|failure| {
+        failure.means("samepage merging is the kernel's own again, with one difference")
+    });
     for record in log.records().iter().filter(|record| record.is_warning()) {
         if let Some(text) = record.of_swapksm() {
             machine.system.tell(text);
         }
     }
-    remove(machine)?;
-    restored.map_err(|failure| failure.means("swapksm is unloaded, with one difference"))?;
+    both(remove(machine), restored)?;
     Ok(format!(
         "samepage merging is the kernel's own again ({})\n",
         run::meaning(&knobs.run)
@@ -74,10 +78,11 @@ fn refuse_open_files(machine: &Machine) -> Outcome {
     {
         return Ok(());
     }
-    Err(held(machine))
+    Err(held(machine, "not unloaded")
+        .remedy("end these processes, or have them close it, then try again"))
 }
 
-fn held(machine: &Machine) -> Failure {
+fn held(machine: &Machine, meaning: &str) -> Failure {
     let who = openers::find(machine);
     let by = if who.is_empty() {
         "by nobody that /proc shows".to_owned()
@@ -85,9 +90,8 @@ fn held(machine: &Machine) -> Failure {
         format!("by {}", who.join(", "))
     };
     Failure::new(format!(
-        "not unloaded: /dev/ksm or an area of it is held open {by}"
+        "{meaning}: /dev/ksm or an area of it is held open {by}"
     ))
-    .remedy("end these processes, or have them close it, then try again")
 }
 
 /// Unmerges as much as can be.
@@ -110,11 +114,12 @@ fn empty(machine: &Machine, knobs: &Knobs) -> Outcome {
 
 /// Has every task change over to the kernel's functions, or none.
 fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
-    let wait = || {
+    let go = || {
+        transition::start(machine, Goal::Kernel, limit)?;
         transition::wait(machine, Goal::Kernel, limit)
-            .map_err(|failure| failure.means("not unloaded"))
     };
-    start(machine).and_then(|()| wait()).or_else(|failure| {
+    go().or_else(|failure| {
+        let failure = failure.means("not unloaded");
         let kept = keep(machine, limit);
         if kept.is_err() && is_given_back(machine) {
             // It was too late to turn round: on to the end.
@@ -141,45 +146,9 @@ fn is_given_back(machine: &Machine) -> bool {
     true
 }
 
-fn start(machine: &Machine) -> Outcome {
-    let mut waited = Duration::ZERO;
-    while machine
-        .read(files::ENABLED)
-        .is_ok_and(|enabled| enabled == "1")
-    {
-        match machine.try_write(files::ENABLED, "0") {
-            Ok(()) => break,
-            // One livepatch after the other.
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < BUSY_LIMIT => {}
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                return Err(Failure::new(
-                    "not unloaded: another livepatch of this kernel is changing over",
-                )
-                .remedy(
-                    "wait until the files /sys/kernel/livepatch/*/transition say 0, then try again",
-                ))
-            }
-            Err(error) => {
-                return Err(Failure::new(format!(
-                    "not unloaded: cannot write 0 to {}: {error}",
-                    files::ENABLED
-                )))
-            }
-        }
-        machine.system.pause(STEP);
-        waited += STEP;
-    }
-    Ok(())
-}
-
 /// Turns the tasks round, so that the module stays in charge.
 fn keep(machine: &Machine, limit: Duration) -> Outcome {
-    if machine
-        .read(files::ENABLED)
-        .is_ok_and(|enabled| enabled == "0")
-    {
-        transition::start(machine, Goal::Module)?;
-    }
+    transition::start(machine, Goal::Module, limit)?;
     transition::wait(machine, Goal::Module, limit).map_err(|failure| {
         failure
             .means("staying in charge has not ended")
@@ -194,12 +163,14 @@ pub fn remove(machine: &Machine) -> Outcome {
         match machine.system.remove(MODULE) {
             Ok(()) => return Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && waited < RELEASE_LIMIT => {}
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return Err(held(machine)),
-            Err(error) => {
-                return Err(Failure::new(format!(
-                    "samepage merging is the kernel's again, but the module could not be unloaded: {error}"
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                return Err(held(machine, LEFT).remedy(
+                    "end these processes, or have them close it, then `ksmctl unload` again",
                 ))
-                .remedy("`dmesg` has the kernel's reason"))
+            }
+            Err(error) => {
+                return Err(Failure::new(format!("{LEFT}: {error}"))
+                    .remedy("`dmesg` has the kernel's reason"))
             }
         }
         machine.system.pause(STEP);

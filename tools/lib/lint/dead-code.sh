@@ -23,6 +23,8 @@ is_of_a_crate() {
 	case $1 in
 	*/src/main.rs | */src/lib.rs | */src/bin/* | */build.rs | kmod/swapksm_main.rs | tools/kernel/*) return 0 ;;
 	*/mod.rs) name=${dir##*/} dir=${dir%/*} ;;
+	# cargo takes each for a test of its own.
+	*/tests/*.rs) [ ! -e "${dir%/*}/Cargo.toml" ] || [ -e "$dir/Cargo.toml" ] || return 0 ;;
 	esac
 	mapfile -t roots < <(ls "$dir/mod.rs" "$dir/main.rs" "$dir/lib.rs" "$dir/swapksm_main.rs" "$dir.rs" 2>/dev/null)
 	[ ${#roots[@]} = 0 ] || ! grep -qE "^\s*(pub(\([a-z: ]+\))? )?mod $name;" "${roots[@]}" || return 0

@@ -511,8 +511,9 @@ pub(crate) fn end_mms() {
     }
 }
 
-pub(crate) unsafe fn swapksm_mm_read_lock(mm: *mut mm_struct) {
+pub(crate) unsafe fn swapksm_mm_read_lock_killable(mm: *mut mm_struct) -> c_int {
     unsafe { of(mm) }.mmap.read();
+    0
 }
 
 /// Nobody empties page tables here without the lock for writing.

@@ -6,6 +6,7 @@ use std::sync::{atomic::Ordering::SeqCst, Mutex};
 
 use super::{
     folio::{folio, Frame},
+    linger,
     mm::vm_area_struct,
     sync::lock,
 };
@@ -95,6 +96,8 @@ pub(crate) fn drop_folio(folio: &Frame) -> bool {
     folio.swap.store(0, SeqCst);
     drop(slots);
     folio.unlock();
+    // In reclaim's batch: nobody can get it any more, and it has its key still.
+    linger();
     folio.free();
     true
 }
@@ -151,12 +154,16 @@ pub(crate) fn is_empty() -> bool {
         .all(|slot| slot.count == 0 && slot.folio.is_none())
 }
 
-pub(crate) unsafe fn swapksm_swapin_settle(entry: usize) {
-    if let Some(folio) = cached(entry as u64) {
-        folio.lock();
+pub(crate) unsafe fn swapksm_swapin_is_busy(entry: usize) -> bool {
+    let Some(folio) = cached(entry as u64) else {
+        return false;
+    };
+    let busy = !folio.try_lock();
+    if !busy {
         folio.unlock();
-        folio.put();
     }
+    folio.put();
+    busy
 }
 
 pub(crate) type swapksm_swapin_kind = u32;

@@ -47,7 +47,7 @@ fn loading(bench: &Bench) -> Outcome {
     let (mut refused, mut bare, mut loads) = (0, 0, 0);
     each("loading", MOST, |nth| {
         this.arm(nth)?;
-        let asked = insmod(FILE);
+        let asked = insmod(FILE, c"");
         let reached = this.disarm()?;
         match asked {
             Some(libc::ENOMEM | libc::EFAULT) if reached => {
@@ -117,7 +117,7 @@ fn unloading(bench: &Bench) -> Outcome {
         drop(injection);
         asked.context("writing 0 to enabled")?;
         gone?;
-        remove()?;
+        remove(c"swapksm")?;
         sharer::verify(&mut sharers)?;
         for (index, sharer) in sharers.iter_mut().enumerate() {
             sharer.write(index, 0x700 + index as u64)?;

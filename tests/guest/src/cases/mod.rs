@@ -47,6 +47,7 @@ mod swap_numbers;
 mod swap_process;
 mod swapping;
 mod takeover;
+mod takeover_livepatches;
 mod takeover_readers;
 mod thp;
 mod tracking;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<&'static Case> {
         faults_functions::CASES,
         takeover::CASES,
         faults_load::CASES,
+        takeover_livepatches::CASES,
         takeover_readers::CASES,
     ];
     subjects.into_iter().flatten().collect()

@@ -36,6 +36,11 @@ pub const CASES: &[Case] = &[
         sleep_change,
     ),
     Case::new(
+        "scanner/cut_short",
+        "a pass that was stopped half-way, and that others have joined since, is followed by one that counts",
+        cut_short,
+    ),
+    Case::new(
         "scanner/counters",
         "the counters of pages add up to the pages watched",
         counters,
@@ -159,6 +164,30 @@ fn sleep_change(bench: &Bench) -> Outcome {
     bench.ksm.set("sleep_millisecs", 10)?;
     bench.ksm.passes(2)?;
     sharer.finish()
+}
+
+fn cut_short(bench: &Bench) -> Outcome {
+    const PAGES: usize = 64;
+    let first = Sharer::start(PAGES, unique)?;
+    // No second batch by itself.
+    bench.ksm.set("sleep_millisecs", 600_000)?;
+    bench.ksm.set("pages_to_scan", 10)?;
+    let scanned = bench.ksm.number("pages_scanned")?;
+    bench.ksm.start()?;
+    wait::until("ten pages are scanned", || {
+        let now = bench.ksm.number("pages_scanned")? - scanned;
+        Ok((now >= 10, now))
+    })?;
+    bench.ksm.stop()?;
+    let second = Sharer::start(PAGES, |index| unique(PAGES + index))?;
+    bench.ksm.set("pages_to_scan", 20_000)?;
+    let before = bench.ksm.number("full_scans")?;
+    bench.ksm.start()?;
+    wait::until("a pass counts", || {
+        let now = bench.ksm.number("full_scans")?;
+        Ok((now > before, now))
+    })?;
+    sharer::finish(vec![first, second])
 }
 
 fn counters(bench: &Bench) -> Outcome {

@@ -4,14 +4,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::common::merged_crowd;
 use crate::case::{Bench, Case, Context, Outcome};
-use crate::check;
 use crate::ksm::DIRECTORY;
 use crate::sharer;
+use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -24,6 +25,11 @@ pub const CASES: &[Case] = &[
         "secrets/only_for_root",
         "what tells of single pages, and what changes anything, is closed to others",
         only_for_root,
+    ),
+    Case::new(
+        "secrets/ksmctl_of_others",
+        "what ksmctl answers to who is not root",
+        ksmctl_of_others,
     ),
 ];
 
@@ -157,6 +163,39 @@ fn only_for_root(bench: &Bench) -> Outcome {
         );
     }
     Ok(())
+}
+
+fn ksmctl_of_others(bench: &Bench) -> Outcome {
+    const NOBODY: u32 = 65534;
+    bench.only_ours("ksmctl")?;
+    let sharers = merged_crowd(bench, 2, 64)?;
+    let pid = sharers[0].pid().to_string();
+    let questions: [(&[&str], i32, &str); 4] = [
+        (&["status"], 0, "only root may see which"),
+        (&["status", "--pid", &pid], 1, "only root and the owner of"),
+        (&["load", "swapksm.ko"], 1, "only root may load"),
+        (&["unload"], 1, "only root may unload"),
+    ];
+    for (arguments, code, words) in questions {
+        let what = format!("ksmctl {}", arguments.join(" "));
+        let output = Command::new("./ksmctl")
+            .args(arguments)
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .context(&what)?;
+        check_eq!(output.status.code(), Some(code), "exit code of {what}");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        check!(
+            said.contains(words),
+            "{what} should say '{words}', it says: {said}"
+        );
+        check!(
+            !said.contains(&pid) || arguments.contains(&&*pid),
+            "{what} names a process of root's: {said}"
+        );
+    }
+    sharer::finish(sharers)
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 //! read ahead.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use super::common::{merged_crowd, same};
+use super::common::{frames_become, merged_crowd, same};
 use super::swapping::{self, Crowd};
-use crate::case::{skip, Bench, Case, Context, Outcome, Room};
+use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
+use crate::content::Random;
 use crate::pagemap::{self, FLAG_HWPOISON, FLAG_KSM, FLAG_MLOCKED};
 use crate::procfs;
 use crate::region::{Lock, MADV_SOFT_OFFLINE};
@@ -35,6 +38,12 @@ pub const CASES: &[Case] = &[
         "swap/moved_in_cache",
         "a page that moves while it is in the swap cache is found by all",
         moved_in_cache,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/read_while_reclaimed",
+        "pages that are read while reclaim is at work stay merged, also the moment they are gone",
+        read_while_reclaimed,
     )
     .room(Room::Swap),
     Case::new(
@@ -197,6 +206,51 @@ fn clustered(bench: &Bench, cluster: u32) -> Outcome {
     if bench.ours() {
         check_eq!(procfs::vmstat("ksm_swpin_copy")?, copies, "ksm_swpin_copy");
     }
+    crowd.finish()
+}
+
+/// Reclaim takes a folio out of the swap cache, and frees it when it is done with the others of its list: in between it
+/// is nobody's, and names its node.
+fn read_while_reclaimed(bench: &Bench) -> Outcome {
+    const MANY: usize = 512;
+    bench.only_ours("sharing that survives swap")?;
+    let mut crowd = Crowd::merged(bench, 6, MANY)?;
+    let counters = || -> Outcome<[i64; 2]> {
+        Ok([
+            bench.ksm.number("swapin_miss_stale")?,
+            bench.ksm.number("swapin_copied")?,
+        ])
+    };
+    let before = counters()?;
+    let end = Instant::now() + Duration::from_secs(bench.race_seconds);
+    let mut random = Random::new(bench.seed);
+    let over = AtomicBool::new(false);
+    let (group, sharers) = crowd.parts();
+    let (reclaimed, read) = std::thread::scope(|scope| {
+        let reclaimer = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                group.reclaim(MANY * PAGE)?;
+            }
+            Ok(())
+        });
+        let mut read = Ok(());
+        while read.is_ok() && Instant::now() < end {
+            let who = random.below(sharers.len() as u64) as usize;
+            read =
+                sharers[who].touch_every(random.below(64) as usize, 1 + random.below(8) as usize);
+        }
+        over.store(true, Ordering::Relaxed);
+        (reclaimer.join(), read)
+    });
+    read?;
+    reclaimed.unwrap_or_else(|_| fail("the reclaimer has panicked"))?;
+    check_eq!(
+        counters()?,
+        before,
+        "swap-ins that found their page in memory, and copies"
+    );
+    crowd.verify()?;
+    frames_become(&crowd.sharers, MANY)?;
     crowd.finish()
 }
 

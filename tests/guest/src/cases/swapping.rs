@@ -46,6 +46,11 @@ impl Crowd {
         &self.group
     }
 
+    /// The control group, and the processes.
+    pub fn parts(&mut self) -> (&Group, &mut [Sharer]) {
+        (&self.group, &mut self.sharers)
+    }
+
     /// Pushes everything out.
     pub fn push_out(&self) -> Outcome {
         self.push_out_to(self.all())

@@ -2,6 +2,7 @@
 
 //! Loading and unloading swapksm on a running machine.
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -212,7 +213,7 @@ fn refuses(bench: &Bench) -> Outcome {
     begin()?;
     let mut sharers = merged_crowd(bench, 2, PAGES)?;
     let before = log_lines()?.len();
-    let refused = insmod(FILE);
+    let refused = insmod(FILE, c"");
     check_eq!(
         refused,
         Some(libc::EBUSY),
@@ -232,23 +233,24 @@ fn refuses(bench: &Bench) -> Outcome {
     sharer::finish(sharers)
 }
 
-/// Loads a module as insmod does; its errno when refused.
-pub fn insmod(file: &str) -> Option<i32> {
+/// Loads a module as insmod does, with `parameters`; its errno when refused.
+pub fn insmod(file: &str, parameters: &CStr) -> Option<i32> {
     use std::os::fd::AsRawFd;
     let file = match fs::File::open(file) {
         Ok(file) => file,
         Err(error) => return error.raw_os_error(),
     };
-    let arguments = [file.as_raw_fd() as usize, c"".as_ptr() as usize, 0, 0, 0, 0];
+    let parameters = parameters.as_ptr() as usize;
+    let arguments = [file.as_raw_fd() as usize, parameters, 0, 0, 0, 0];
     let result = crate::sys::syscall(libc::SYS_finit_module, arguments);
     result.err().and_then(|error| error.raw_os_error())
 }
 
-/// Removes the module, which has handed back, as rmmod does.
-pub fn remove() -> Outcome {
-    let arguments = [c"swapksm".as_ptr() as usize, 0, 0, 0, 0, 0];
+/// Removes a module that nothing uses, as rmmod does.
+pub fn remove(module: &CStr) -> Outcome {
+    let arguments = [module.as_ptr() as usize, 0, 0, 0, 0, 0];
     crate::sys::syscall(libc::SYS_delete_module, arguments)
-        .context("removing the module")
+        .context(format!("removing {module:?}"))
         .map(drop)
 }
 

@@ -6,14 +6,18 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::files;
 use crate::machine::{name_of, Machine};
-use crate::system::System;
+use crate::system::{Access, System};
+
+/// Where the user is.
+const HERE: &str = "/root/checkout";
 
 /// Looks until every task has changed over.
 const LOOKS: u32 = 3;
@@ -30,7 +34,7 @@ struct State {
     refusals: RefCell<Vec<(i32, &'static str)>>,
     /// Error numbers for the next writes to a file of this name.
     write_errors: RefCell<Vec<(&'static str, i32)>>,
-    /// Tasks never change over when they are told this: "1" to the module, "0" back.
+    /// Tasks never change over when they are told one of these: "1" to the module, "0" back.
     stuck: Cell<&'static str>,
     /// What the module says in the log when it has to give back pages that could not be unmerged.
     nodeless: Cell<Option<&'static str>>,
@@ -43,6 +47,16 @@ struct State {
     restless: Cell<bool>,
     /// The last task has gone back just before the tasks are turned round.
     too_late: Cell<bool>,
+    /// The module stays though it is in charge of nothing.
+    pinned: Cell<bool>,
+    /// Whose the files are where the user is.
+    user_here: Cell<u32>,
+    /// The file that was loaded last.
+    inserted: RefCell<PathBuf>,
+    /// Who was stuck changes over as soon as another livepatch does.
+    arrives: Cell<bool>,
+    /// What another ksmctl holds.
+    lock: RefCell<Option<fs::File>>,
 }
 
 impl Drop for State {
@@ -100,6 +114,11 @@ impl Fake {
             not_root: Cell::new(false),
             restless: Cell::new(false),
             too_late: Cell::new(false),
+            pinned: Cell::new(false),
+            user_here: Cell::new(0),
+            inserted: RefCell::default(),
+            arrives: Cell::new(false),
+            lock: RefCell::default(),
         }));
         fake.directory(files::LIVEPATCH);
         fake.file(files::KMSG, "6,1,1,-;an old line\n");
@@ -194,6 +213,12 @@ impl Fake {
         self
     }
 
+    /// Nor in either direction.
+    pub fn stuck_on_the_way(self) -> Self {
+        self.0.stuck.set("01");
+        self
+    }
+
     /// The module says this in the log when it gives back.
     pub fn says_when_it_goes(self, line: &'static str) -> Self {
         self.0.nodeless.set(Some(line));
@@ -209,6 +234,70 @@ impl Fake {
     /// When it would turn the tasks round the last of them has just gone back.
     pub fn too_late_to_stay(self) -> Self {
         self.0.too_late.set(true);
+        self
+    }
+
+    /// Somebody has an area open who was not there before, so that the module cannot go.
+    pub fn pinned(self) -> Self {
+        self.0.pinned.set(true);
+        self
+    }
+
+    /// A module's file where the user is, with its mode and its directory's.
+    pub fn module_here(self, mode: u32, directory: u32) -> Self {
+        let file = format!("{HERE}/swapksm.ko");
+        self.file(&file, "");
+        for (path, mode) in [(file.as_str(), mode), (HERE, directory)] {
+            fs::set_permissions(self.at(path), fs::Permissions::from_mode(mode)).expect("a mode");
+        }
+        self
+    }
+
+    /// There it is a link.
+    pub fn link_here(self, to: &str) -> Self {
+        let fake = self.module_here(0o644, 0o755);
+        let link = fake.at(&format!("{HERE}/swapksm.ko"));
+        fs::remove_file(&link).expect("the file that was there");
+        symlink(fake.at(to), link).expect("a link");
+        fake
+    }
+
+    pub fn file_of_somebody(self, path: &str) -> Self {
+        self.file(path, "");
+        self
+    }
+
+    /// The file that was loaded; empty: none.
+    pub fn inserted(&self) -> String {
+        let file = self.0.inserted.borrow().display().to_string();
+        file.replace(&self.0.root.display().to_string(), "")
+    }
+
+    /// Tasks that were stuck change over as soon as another livepatch is waited for.
+    pub fn arrives_meanwhile(self) -> Self {
+        self.0.arrives.set(true);
+        self
+    }
+
+    /// Whose both are.
+    pub fn user_here(self, user: u32) -> Self {
+        self.0.user_here.set(user);
+        self
+    }
+
+    /// Another ksmctl has written this into its lock file.
+    pub fn locked_by(self, text: &str) -> Self {
+        self.file(files::LOCK, text);
+        let file = fs::File::open(self.at(files::LOCK)).expect("the lock file");
+        // SAFETY: The descriptor is open.
+        assert_eq!(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }, 0);
+        *self.0.lock.borrow_mut() = Some(file);
+        self
+    }
+
+    /// It has ended.
+    pub fn unlocked(self) -> Self {
+        self.0.lock.take();
         self
     }
 
@@ -336,6 +425,16 @@ impl System for Fake {
         "7.3.4-fake".to_owned()
     }
 
+    fn current_directory(&self) -> PathBuf {
+        self.at(HERE)
+    }
+
+    fn access(&self, path: &Path) -> io::Result<Access> {
+        let mode = fs::symlink_metadata(path)?.mode();
+        let user = self.0.user_here.get();
+        Ok(Access { user, mode })
+    }
+
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let refused = {
@@ -344,6 +443,9 @@ impl System for Fake {
             at.map(|at| errors.remove(at).1)
         };
         if let Some(errno) = refused {
+            if name == "enabled" && self.0.arrives.take() {
+                self.change_over();
+            }
             return Err(io::Error::from_raw_os_error(errno));
         }
         if !path.exists() {
@@ -372,10 +474,11 @@ impl System for Fake {
         self.write(path, value)
     }
 
-    fn insert(&self, _file: &Path) -> io::Result<()> {
+    fn insert(&self, file: &Path) -> io::Result<()> {
         let mut refusals = self.0.refusals.borrow_mut();
         if refusals.is_empty() {
             drop(refusals);
+            *self.0.inserted.borrow_mut() = file.to_owned();
             self.take_over();
             return Ok(());
         }
@@ -390,7 +493,7 @@ impl System for Fake {
     }
 
     fn remove(&self, _name: &str) -> io::Result<()> {
-        if self.at(files::PATCH).exists() {
+        if self.at(files::PATCH).exists() || self.0.pinned.get() {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         fs::remove_dir_all(self.at(files::MODULE))
@@ -402,7 +505,7 @@ impl System for Fake {
         }
         let looks = self.0.looks.get();
         let sent = self.value(files::ENABLED).unwrap_or_default();
-        if looks == 0 || sent == self.0.stuck.get() {
+        if looks == 0 || self.0.stuck.get().contains(&sent) {
             return;
         }
         self.0.looks.set(looks - 1);

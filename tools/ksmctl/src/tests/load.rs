@@ -34,7 +34,7 @@ fn leaves_the_scanner_stopped() {
 
 #[test]
 fn replaces_a_module_that_was_left() {
-    let fake = Fake::kernel("load_left").module_left();
+    let fake = Fake::kernel("load_over_left").module_left();
     check("load-over-left", &fake, LOAD);
 }
 
@@ -51,6 +51,54 @@ fn needs_what_it_needs() {
     let kernel = Fake::kernel("load_no_module").without("/lib/modules");
     check("load-no-module", &kernel, LOAD);
     check("load-no-file", &kernel, "ksmctl load nowhere/swapksm.ko");
+}
+
+/// Not installed: what lies about is loaded only if root alone can have put it there.
+#[test]
+fn takes_no_file_of_others_unasked() {
+    let bare = |name: &str| Fake::kernel(name).without("/lib/modules");
+    let own = bare("load_here").module_here(0o644, 0o755);
+    check("load-here", &own, LOAD);
+    assert_eq!(own.inserted(), "/root/checkout/swapksm.ko");
+    let foreign = [
+        bare("load_here_user")
+            .module_here(0o644, 0o755)
+            .user_here(1000),
+        bare("load_here_group").module_here(0o664, 0o755),
+        bare("load_here_tmp").module_here(0o644, 0o1777),
+        bare("load_here_link")
+            .file_of_somebody("/home/eve/eve.ko")
+            .link_here("/home/eve/eve.ko"),
+    ];
+    for fake in foreign {
+        check("load-not-roots", &fake, LOAD);
+        assert_eq!(fake.inserted(), "", "nothing is loaded");
+    }
+}
+
+#[test]
+fn takes_the_installed_file_first() {
+    let fake = Fake::kernel("load_installed").module_here(0o644, 0o755);
+    check("load", &fake, LOAD);
+    assert_eq!(
+        fake.inserted(),
+        "/lib/modules/7.3.4-fake/updates/swapksm.ko"
+    );
+}
+
+#[test]
+fn lets_another_one_end() {
+    let other = Fake::kernel("load_locked_out")
+        .process(4711, "ksmctl", "")
+        .locked_by("4711 load");
+    check("load-locked", &other, LOAD);
+    let run = other.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "nothing was changed");
+    check("load", &other.unlocked(), LOAD);
+    let killed = Fake::kernel("load_locked_helper").locked_by("4711 load");
+    check("load-locked-by-helper", &killed, LOAD);
+    let new = Fake::kernel("load_locked_new").locked_by("");
+    check("load-locked-by-nobody", &new, LOAD);
 }
 
 #[test]
@@ -131,6 +179,54 @@ fn is_undone_when_it_is_interrupted() {
         .interrupted_after(2);
     check("load-interrupted", &fake, LOAD);
     assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+}
+
+#[test]
+fn is_undone_when_it_was_to_leave_the_scanner_stopped() {
+    let fake = Fake::kernel("load_stopped_interrupted")
+        .stuck_on_the_way_in()
+        .interrupted_after(2);
+    check("load-stopped-interrupted", &fake, "ksmctl load --stopped");
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel's scanner goes on");
+}
+
+#[test]
+fn starts_the_kernels_scanner_though_the_module_stays() {
+    let fake = Fake::kernel("load_pinned")
+        .stuck_on_the_way_in()
+        .interrupted_after(2)
+        .pinned();
+    check("load-undone-but-held", &fake, LOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel's scanner goes on");
+}
+
+/// The kernel has one livepatch change over after the other.
+#[test]
+fn is_undone_after_another_livepatch() {
+    let busy = |name: &str, times| {
+        let fake = Fake::kernel(name)
+            .stuck_on_the_way_in()
+            .interrupted_after(2);
+        (0..times).fold(fake, |fake, _| fake.write_fails("enabled", libc::EBUSY))
+    };
+    let fake = busy("load_busy", 130);
+    check("load-undone-after-another", &fake, LOAD);
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+    // It has changed over by then.
+    let fake = busy("load_busy_for_ever", 200).arrives_meanwhile();
+    check("load-undone-never", &fake, "ksmctl load --timeout 7");
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "swapksm merges");
+}
+
+#[test]
+fn tells_what_is_left_to_do_when_going_back_takes_too_long() {
+    let fake = Fake::kernel("load_stuck_back")
+        .process(55, "sleeper", "")
+        .stuck_on_the_way();
+    check("load-going-back", &fake, "ksmctl load --timeout 1");
 }
 
 #[test]

@@ -110,5 +110,36 @@ fn waits_for_another_livepatch() {
     for _ in 0..250 {
         fake = fake.write_fails("enabled", libc::EBUSY);
     }
-    check("unload-never-its-turn", &fake, UNLOAD);
+    check("unload-never-its-turn", &fake, "ksmctl unload --timeout 11");
+}
+
+#[test]
+fn is_interrupted_while_another_livepatch_changes_over() {
+    let mut fake = merging("unload_busy_interrupted").interrupted_after(3);
+    for _ in 0..250 {
+        fake = fake.write_fails("enabled", libc::EBUSY);
+    }
+    check("unload-interrupted-before", &fake, UNLOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "swapksm merges on");
+}
+
+#[test]
+fn tells_of_all_that_went_wrong() {
+    let fake = merging("unload_pinned")
+        .set("max_page_sharing", "512")
+        .write_fails("max_page_sharing", libc::EBUSY)
+        .pinned();
+    check("unload-two-failures", &fake, UNLOAD);
+    let run = fake.value(&format!("{}/run", files::KSM));
+    assert_eq!(run.as_deref(), Some("1"), "the kernel merges");
+}
+
+#[test]
+fn lets_another_one_end() {
+    let fake = merging("unload_locked")
+        .process(4711, "ksmctl", "")
+        .locked_by("4711 load");
+    check("unload-locked", &fake, UNLOAD);
+    assert!(fake.value(files::REFCNT).is_some(), "the module is there");
 }

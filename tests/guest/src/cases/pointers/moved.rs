@@ -125,28 +125,48 @@ pub fn there_and_back(bench: &Bench) -> Outcome {
     scene.finish()
 }
 
+const COMPACT: &str = "/proc/sys/vm/compact_memory";
+
 pub fn compaction(bench: &Bench) -> Outcome {
-    let file = "/proc/sys/vm/compact_memory";
-    if fs::metadata(file).is_err() {
+    const ATTEMPTS: usize = 5;
+    if fs::metadata(COMPACT).is_err() {
         return skip("no memory compaction in this kernel");
     }
-    // Memory full of holes, so that there is something to move, and somewhere to move it.
+    // What earlier attempts had stays, so that the next finds other frames.
+    let mut fillers = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let (moved, filler) = compact(bench)?;
+        if moved > 0 {
+            return Ok(());
+        }
+        fillers.push(filler);
+    }
+    skip("compaction found none of our pages worth moving")
+}
+
+/// How many of our pages compaction moves, and what has made it move them.
+fn compact(bench: &Bench) -> Outcome<(usize, Region)> {
+    // Compaction moves pages to higher frames where others are already, not to empty blocks. Single free frames are given
+    // out first: ours come from the lower half of the filler's, and there is room between what stays of the upper half.
     const FILLER: usize = 48 << 20;
     let filler = Region::map(FILLER / PAGE)?;
-    for index in 0..filler.pages() {
-        filler.poke(index, 0, 1);
-    }
+    (0..filler.pages()).for_each(|index| filler.poke(index, 0, 1));
+    let frames = pagemap::frames(&filler.pagemap()?);
+    let mut sorted = frames.clone();
+    sorted.sort_unstable();
+    let middle = sorted[sorted.len() / 2];
+    let free = |which: &dyn Fn(u64) -> bool| {
+        let mut chosen = (0..filler.pages()).filter(|&index| which(frames[index]));
+        chosen.try_for_each(|index| filler.advise_pages(index..index + 1, libc::MADV_DONTNEED))
+    };
+    free(&|frame| frame < middle && frame % 2 == 0).context("making single free frames")?;
     let mut scene = Scene::set(bench)?;
-    for index in (0..filler.pages()).filter(|index| index % 16 != 0) {
-        filler
-            .advise_pages(index..index + 1, libc::MADV_DONTNEED)
-            .context("making holes")?;
-    }
+    free(&|frame| frame >= middle && frame % 16 != 0).context("making holes")?;
     let shared = |index: usize| SHARED.contains(&index);
     let before = pagemap::frames(&scene.place().pagemap()?);
     let mut moved = 0;
-    for _ in 0..5 {
-        fs::write(file, "1").context(file)?;
+    for _ in 0..3 {
+        fs::write(COMPACT, "1").context(COMPACT)?;
         let (ours, theirs) = (scene.place().truth()?, scene.others().truth()?);
         sharers(&ours, shared).context("right after compaction")?;
         sharers(&theirs, |_| true).context("the other process right after compaction")?;
@@ -168,11 +188,5 @@ pub fn compaction(bench: &Bench) -> Outcome {
         check_eq!(bench.ksm.number(file)?, count as i64, "{file}");
     }
     scene.finish()?;
-    drop(filler);
-    match moved {
-        0 => skip(format!(
-            "compaction found none of our pages worth moving: {before:?}"
-        )),
-        _ => Ok(()),
-    }
+    Ok((moved, filler))
 }

@@ -15,6 +15,7 @@ use crate::ksm::Ksm;
 use crate::part::Part;
 use crate::region::Region;
 use crate::runner;
+use crate::slow;
 use crate::worker::{Steps, Worker};
 
 use super::super::{common, stress};
@@ -193,7 +194,9 @@ impl Race<'_> {
         let before = scanned(&self.bench.ksm);
         let end = Instant::now() + Duration::from_secs(self.bench.race_seconds);
         let (mut rounds, mut merged) = (0, 0);
-        while Instant::now() < end || must_merge && merged == 0 && Instant::now() < end + MORE {
+        while Instant::now() < end
+            || must_merge && merged == 0 && Instant::now() < end + slow::limit(MORE)
+        {
             rounds = stress::batch(&mut self.workers)?;
             merged += self.bench.ksm.number("pages_sharing").unwrap_or(0);
             meanwhile()?;
