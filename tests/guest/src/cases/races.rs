@@ -68,6 +68,11 @@ pub const CASES: &[Case] = &[
     ),
     Case::new("races/fork", "fork and fork again", processes::fork),
     Case::new(
+        "races/unmerge_all",
+        "run 2 while others fork: nobody has a merged page when the write returns",
+        processes::unmerge_all,
+    ),
+    Case::new(
         "races/exit",
         "processes that exit or are killed",
         processes::exit,

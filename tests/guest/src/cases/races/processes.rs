@@ -2,10 +2,16 @@
 
 //! Races with processes that begin and end.
 
+use std::fs;
+
 use super::race::{pause, Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
+use crate::check_eq;
 use crate::content::Random;
+use crate::ksm::Ksm;
+use crate::procfs;
 use crate::region::Region;
+use crate::wait;
 use crate::worker::{Steps, Worker};
 
 use super::super::{exec, prctl};
@@ -58,6 +64,11 @@ impl Family {
 
 fn families(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome {
     let mut race = Race::new(bench)?;
+    add_families(&mut race, round)?;
+    race.run()
+}
+
+fn add_families(race: &mut Race<'_>, round: fn(&mut Family) -> Outcome) -> Outcome {
     for _ in 0..RACERS {
         race.process(
             "family",
@@ -69,7 +80,7 @@ fn families(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome {
             Family::close,
         )?;
     }
-    race.run()
+    Ok(())
 }
 
 /// A life with copies of all that the parent has.
@@ -99,6 +110,29 @@ fn copy(racer: &mut Racer, depth: usize) -> Outcome {
 
 pub fn fork(bench: &Bench) -> Outcome {
     families(bench, |family| family.child(|racer| copy(racer, 1)))
+}
+
+/// The writer of 2 goes through all processes; those that are forked meanwhile have what their parents had.
+pub fn unmerge_all(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    add_families(&mut race, |family| family.child(|racer| copy(racer, 1)))?;
+    race.nuisance("run 2", |random| {
+        Ksm.start()?;
+        wait::until("something is merged", || {
+            let merged = Ksm.number("pages_sharing")?;
+            Ok((merged > 0, merged))
+        })?;
+        pause(random);
+        Ksm.set("run", 2)?;
+        for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
+            let path = entry.path().join("smaps_rollup");
+            // A process may have ended, and a thread of the kernel's has no memory.
+            let kilobytes = procfs::field(&path.display().to_string(), "KSM").unwrap_or(0);
+            check_eq!(kilobytes, 0, "merged memory (KSM) in {}", path.display());
+        }
+        Ok(())
+    })?;
+    race.run_with(|| Ok(()))
 }
 
 /// Processes with memory of their own, which end by themselves or are killed, wherever the scanner is.
