@@ -171,7 +171,11 @@ fn moved_in_cache(bench: &Bench) -> Outcome {
     let before = crowd.sharers[0].frames()?;
     let mut moved = 0;
     for index in (0..PAGES).step_by(16) {
-        crowd.sharers[0].advise(index, 1, MADV_SOFT_OFFLINE)?;
+        // A page that somebody has hold of for a moment (EBUSY) is not moved.
+        wait::until("the page can be taken offline", || {
+            let errno = crowd.sharers[0].try_advise(index, 1, MADV_SOFT_OFFLINE)?;
+            Ok((errno == 0, errno))
+        })?;
         // It would come back by itself if it had been dropped instead of moved.
         let entry = crowd.sharers[0].pagemap()?[index];
         moved += usize::from(entry.frame().is_some_and(|frame| frame != before[index]));

@@ -140,6 +140,8 @@ pub fn compaction(bench: &Bench) -> Outcome {
             return Ok(());
         }
         fillers.push(filler);
+        // The next begins with the scanner at rest.
+        bench.ksm.stop()?;
     }
     skip("compaction found none of our pages worth moving")
 }
