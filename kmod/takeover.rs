@@ -69,16 +69,16 @@ pub(crate) fn enabling_failed() {
     if !PREPARED.swap(false, Relaxed) {
         return;
     }
-    stop_watching_memory();
-    faces::sysfs::remove();
-    restore_in_tree();
+    give_files_back();
 }
 
-/// Who waits for memory to be offline, of which we will not be told any more, goes on: files of sysfs that are being written
-/// to cannot be taken away.
-fn stop_watching_memory() {
+/// The kernel's directory instead of ours. Who waits there for memory to be offline, of which we will not be told any more,
+/// goes on first: files that are being written to cannot be taken away.
+fn give_files_back() {
     sys::hotplug::unregister();
     engine::memory_settled();
+    faces::sysfs::remove();
+    restore_in_tree();
 }
 
 /// How often, and how long apart, the kernel's directory is tried to be made anew when there is no memory for it: nobody
@@ -143,8 +143,6 @@ pub(crate) fn post_unpatch() {
     // The numbers of each mm are the kernel's to change once it can be started again.
     engine::finish_pending();
     PREPARED.store(false, Relaxed);
-    stop_watching_memory();
-    faces::sysfs::remove();
-    restore_in_tree();
+    give_files_back();
     pr_info!("samepage merging handed back\n");
 }

@@ -146,7 +146,6 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {
                 fault.count(|swapins| &swapins.shared);
-                suspect_another(folio, fault);
                 return Answer::Folio;
             }
             (Answer::Copy, 1)
@@ -157,7 +156,6 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
         _ => match unsafe { new(folio, fault) } {
             Outcome::Shared => {
                 fault.count(|swapins| &swapins.shared);
-                suspect_another(folio, fault);
                 return Answer::Folio;
             }
             // The folio itself would become this mm's private page and end the sharing of all others.
@@ -188,15 +186,19 @@ unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
     if CONFIG.run.load(Relaxed) == RUN_UNMERGE {
         return false;
     }
+    let is_registered = is_sharer(fault, node);
     // SAFETY: The VMA stays.
     let ours = unsafe { b::swapksm_vma_is_mergeable(fault.vma) }
-        && (is_sharer(fault, node)
+        && (is_registered
             // SAFETY: The folio, which is the node's, is locked.
             || unsafe { Sharers::under_folio_lock(node) }
                 .take(FORK_TRIES)
                 .any(|sharer| is_fork_of(fault, sharer)));
     if !ours {
         fault.count(|swapins| &swapins.miss_unknown);
+    } else if !is_registered {
+        // A fork whose item is a sharer of another node, by an entry that was that one's once.
+        suspect_range(fault, 1);
     }
     ours
 }
@@ -331,6 +333,11 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
         state.pfn = b::swapksm_folio_pfn(folio) as u64;
         b::swapksm_folio_set_node(folio, node.as_ptr().cast());
     }
+    drop(state);
+    if !is_registered {
+        // As in `is_ours`. A chunk's lock is not taken under a node's.
+        suspect_range(fault, 1);
+    }
     Outcome::Shared
 }
 
@@ -385,16 +392,6 @@ fn leads_to(sharer: Live<Sharer>, fault: Fault) -> bool {
     // SAFETY: The VMA's or the mmap lock is held; the anon_vma is compared only.
     unsafe {
         b::swapksm_anon_vma_finds(sharer.anon_vma(), sharer.index(), fault.vma, fault.address)
-    }
-}
-
-/// Has the reaper look at the sharer at the fault's address if it is one of another node than the folio's, which is locked:
-/// the entry was that node's once, and the mapping is a fork of a sharer of this one.
-fn suspect_another(folio: *mut b::folio, fault: Fault) {
-    // SAFETY: Locked.
-    let node = unsafe { Node::of_folio(folio) };
-    if node.is_some_and(|node| !is_sharer(fault, node)) {
-        suspect_range(fault, 1);
     }
 }
 
