@@ -37,6 +37,17 @@ bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, stru
 	return false;
 }
 
+size_t swapksm_anon_vma_depth(struct vm_area_struct *vma, size_t max)
+{
+	struct anon_vma_chain *avc;
+	size_t depth = 0;
+
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		if (++depth >= max)
+			break;
+	return depth;
+}
+
 /*
  * What became of the entry the walker has changed. The anon_vma's lock keeps the VMA, and with it the page table: it is
  * taken for writing before a VMA goes (unlink_anon_vmas()), which is before its page tables do.

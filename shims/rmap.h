@@ -29,6 +29,9 @@ void swapksm_anon_vma_put(struct anon_vma *anon_vma);
 bool swapksm_anon_vma_finds(struct anon_vma *anon_vma, unsigned long index, struct vm_area_struct *vma,
 			    unsigned long addr);
 
+/* How many anon_vmas lead to @vma, one for each fork it came through; counted to @max. VMA or mmap lock held. */
+size_t swapksm_anon_vma_depth(struct vm_area_struct *vma, size_t max);
+
 enum swapksm_walk_verdict {
 	SWAPKSM_WALK_ON,	/* go on with the next sharer */
 	SWAPKSM_WALK_DONE,	/* the walker has what it wants, or found a lock busy */

@@ -28,6 +28,10 @@ use crate::{
 /// by default, and more than twice that, for registered forks, which it does not limit.
 const FORK_TRIES: usize = 1024;
 
+/// Ancestors of the mapping that they are compared with in all. Each fork adds one, and its owner chooses how deep he forks
+/// and how many sharers have the address; the node's lock is held meanwhile.
+const FORK_STEPS: usize = 16 * 1024;
+
 /// What to map.
 pub(crate) enum Answer {
     /// The folio as it is.
@@ -191,9 +195,7 @@ unsafe fn is_ours(folio: *mut b::folio, fault: Fault) -> bool {
     let ours = unsafe { b::swapksm_vma_is_mergeable(fault.vma) }
         && (is_registered
             // SAFETY: The folio, which is the node's, is locked.
-            || unsafe { Sharers::under_folio_lock(node) }
-                .take(FORK_TRIES)
-                .any(|sharer| is_fork_of(fault, sharer)));
+            || is_fork(fault, unsafe { Sharers::under_folio_lock(node) }));
     if !ours {
         fault.count(|swapins| &swapins.miss_unknown);
     } else if !is_registered {
@@ -320,12 +322,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
         return Outcome::Other;
     }
     // Of nodes with very many sharers only some are looked at: the node's lock is held, and others spin for it.
-    if !is_registered
-        && !state
-            .sharers()
-            .take(FORK_TRIES)
-            .any(|sharer| is_fork_of(fault, sharer))
-    {
+    if !is_registered && !is_fork(fault, state.sharers()) {
         return Outcome::Unknown;
     }
     // SAFETY: The folio is locked.
@@ -383,8 +380,12 @@ fn is_sharer(fault: Fault, node: Live<Node>) -> bool {
 }
 
 /// Is the fault's mapping one that was forked off a sharer's?
-fn is_fork_of(fault: Fault, sharer: Live<Sharer>) -> bool {
-    sharer.address() == fault.address && leads_to(sharer, fault)
+fn is_fork(fault: Fault, sharers: impl Iterator<Item = Live<Sharer>>) -> bool {
+    // SAFETY: The VMA's or the mmap lock is held.
+    let depth = unsafe { b::swapksm_anon_vma_depth(fault.vma, FORK_STEPS) };
+    sharers
+        .take((FORK_STEPS / depth.max(1)).min(FORK_TRIES))
+        .any(|sharer| sharer.address() == fault.address && leads_to(sharer, fault))
 }
 
 /// Does a reverse walk that begins at the sharer come to the fault's mapping?

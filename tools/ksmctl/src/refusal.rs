@@ -91,9 +91,10 @@ fn from_log(line: &str) -> Option<(String, &'static str)> {
         ));
     }
     if line.contains("not compatible with the already installed livepatches") {
-        let remedy = "disable the other livepatch (see /sys/kernel/livepatch) first";
+        // We replace no other livepatch, so this is said only of one that has our state and a later version of it.
+        let remedy = "disable the other livepatch (see /sys/kernel/livepatch) first, or load the later version";
         return Some((
-            "another livepatch replaces the same functions".to_owned(),
+            "a later version of swapksm is in charge, under another name".to_owned(),
             remedy,
         ));
     }

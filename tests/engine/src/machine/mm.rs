@@ -148,6 +148,10 @@ impl vm_area_struct {
         self.chain.contains(&anon_vma.addr())
     }
 
+    pub(crate) fn chain_len(&self) -> usize {
+        self.chain.len()
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut Self {
         std::ptr::from_ref(self).cast_mut()
     }

@@ -44,6 +44,11 @@ pub(crate) unsafe fn swapksm_anon_vma_finds(
     page_at(addr) == Some(index) && unsafe { &*vma }.chain_has(anon_vma)
 }
 
+pub(crate) unsafe fn swapksm_anon_vma_depth(vma: *mut vm_area_struct, max: usize) -> usize {
+    // SAFETY: The caller's.
+    unsafe { &*vma }.chain_len().min(max)
+}
+
 fn names_folio(folio: &Frame, mm: &mm_struct, page: usize) -> bool {
     let pte = mm.ptes()[page];
     match pte {
