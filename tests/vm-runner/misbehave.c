@@ -18,7 +18,7 @@ MODULE_PARM_DESC(how, "warn, bug, deaf, stuck, out-of-bounds, abba, leak or race
 static DEFINE_MUTEX(one);
 static DEFINE_MUTEX(other);
 
-static int spin_forever(void *unused)
+static noinline int spin_forever(void *unused)
 {
 	local_irq_disable();
 	for (;;)
