@@ -54,11 +54,17 @@ ktap_line() {
 	"# tells "*) told+="       ${1#\# tells }"$'\n' ;;
 	"#"*) remarks+="       ${1#\# }"$'\n' ;;
 	"ok "*)
-		name=${1#ok * } why=${1#*# SKIP }
+		name=${1#ok * } why=${1#*# SKIP}
 		name=${name%% #*}
 		name=$PREFIX${name#- }
 		ANSWERED+=("$name")
-		[ "$why" = "$1" ] && result ok "$name" || result skip "$name" "$why"
+		if [ "$why" = "$1" ]; then
+			result ok "$name"
+		else
+			# Programs in C tell the reason in a remark before.
+			[ -n "$why" ] || why=$(sed -n 's/^ *skipped: //p' <<<"$remarks" | tail -n 1)
+			result skip "$name" "${why# }"
+		fi
 		printf '%s' "$told"
 		remarks= told=
 		;;

@@ -52,11 +52,16 @@ const COMPLAINTS: &[&str] = &[
     "rust_kernel: panicked",
 ];
 
-/// How the title of a KCSAN report begins; it names the two functions that race, with their modules.
+/// How the title of a KCSAN report begins, and its last line but a few; the stacks of those who race come in between.
 const DATA_RACE: &str = "BUG: KCSAN:";
+const DATA_RACE_ENDS: &str = "Reported by Kernel Concurrency Sanitizer";
 
-/// Modules whose data races are complaints. The kernel's own code has many, which are not ours to judge.
+/// Modules whose data races are complaints, also those in a function of the kernel's that they call. The kernel's own code
+/// has many, which are not ours to judge.
 const WATCHED: &[&str] = &["[swapksm]", "[misbehave]"];
+
+/// Who compares pages that their owners may be writing to. What comes of it is a hint, and asked again when they cannot.
+const READS_CONTENT: &str = "swapksm_pages_identical";
 
 /// How the first line of every kernel log begins.
 const FIRST_LINE: &str = "Linux version";
@@ -74,9 +79,17 @@ pub struct GuestLog {
     /// Lines since the command started, or all lines while it has not.
     recent: Vec<String>,
     complaints: Vec<String>,
+    race: Option<Race>,
     began: bool,
     ended: bool,
     show: bool,
+}
+
+/// A KCSAN report that has not come to its end.
+struct Race {
+    title: String,
+    watched: bool,
+    expected: bool,
 }
 
 impl GuestLog {
@@ -91,6 +104,7 @@ impl GuestLog {
             partial: Vec::new(),
             recent: Vec::new(),
             complaints: Vec::new(),
+            race: None,
             began: false,
             ended: false,
             show,
@@ -130,10 +144,44 @@ impl GuestLog {
         if line.contains(LOG_COMMAND_STARTS) {
             self.recent.clear();
         }
-        if complains(&line) && !self.expected.iter().any(|text| line.contains(text)) {
+        self.follow_race(&line);
+        if !line.contains(DATA_RACE) && has_one_of(&line, COMPLAINTS) && !self.is_expected(&line) {
             self.complaints.push(line.clone());
         }
         self.recent.push(line);
+    }
+
+    fn is_expected(&self, line: &str) -> bool {
+        self.expected.iter().any(|text| line.contains(text))
+    }
+
+    /// Reports of data races are complaints as a whole or not at all.
+    fn follow_race(&mut self, line: &str) {
+        if line.contains(DATA_RACE) {
+            self.race_ends();
+            self.race = Some(Race {
+                title: line.to_owned(),
+                watched: false,
+                expected: false,
+            });
+        }
+        let expected = self.is_expected(line) || line.contains(READS_CONTENT);
+        let Some(race) = &mut self.race else {
+            return;
+        };
+        race.watched |= has_one_of(line, WATCHED);
+        race.expected |= expected;
+        if line.contains(DATA_RACE_ENDS) {
+            self.race_ends();
+        }
+    }
+
+    fn race_ends(&mut self) {
+        if let Some(race) = self.race.take() {
+            if race.watched && !race.expected {
+                self.complaints.push(race.title);
+            }
+        }
     }
 
     /// No more comes: takes a last line that was not completed.
@@ -141,6 +189,7 @@ impl GuestLog {
         if !self.partial.is_empty() {
             self.line();
         }
+        self.race_ends();
     }
 
     /// Has the line come that the guest writes last?
@@ -169,12 +218,7 @@ impl GuestLog {
     }
 }
 
-/// Is a line a complaint?
-fn complains(line: &str) -> bool {
-    let texts = match line.contains(DATA_RACE) {
-        true => WATCHED,
-        false => COMPLAINTS,
-    };
+fn has_one_of(line: &str, texts: &[&str]) -> bool {
     texts.iter().any(|text| line.contains(text))
 }
 
@@ -236,14 +280,42 @@ mod tests {
         }
     }
 
+    /// A report with that title and these functions in its stacks.
+    fn race(title: &str, functions: &[&str]) -> String {
+        let stacks: String = functions
+            .iter()
+            .map(|function| format!("[    9.2]  {function}\n"))
+            .collect();
+        format!("{title}\n[    9.2] read to 0x1 of 8 bytes by task 5 on cpu 0:\n{stacks}[    9.2] Reported by Kernel Concurrency Sanitizer on:\n")
+    }
+
     #[test]
     fn data_races_count_where_our_module_takes_part() {
         let ours =
             "[    9.1] BUG: KCSAN: data-race in shrink_folio_list / swapksm_rmap_walk [swapksm]";
+        let called = "[    9.1] BUG: KCSAN: data-race in rb_erase+0x1/0x2";
         let kernels =
             "[    9.1] BUG: KCSAN: data-race in __remove_hrtimer / tick_nohz_idle_stop_tick";
-        let log = fed(&format!("{kernels}\n{ours}\n"), &[]);
-        assert_eq!(log.complaints(), [ours]);
+        let content = "[    9.1] BUG: KCSAN: data-race in memcmp+0x1f/0x80";
+        let text = [
+            race(kernels, &["tick_nohz_idle_stop_tick+0x1/0x2"]),
+            race(ours, &["shrink_folio_list+0x1/0x2"]),
+            race(
+                called,
+                &["rb_erase+0x1/0x2", "tree_remove+0x1/0x2 [swapksm]"],
+            ),
+            race(
+                content,
+                &[
+                    "memcmp+0x1f/0x80",
+                    "swapksm_pages_identical+0xa/0x10 [swapksm]",
+                ],
+            ),
+        ]
+        .concat();
+        assert_eq!(fed(&text, &[]).complaints(), [ours, called]);
+        // The log breaks off.
+        assert_eq!(fed(&format!("{ours}\n"), &[]).complaints(), [ours]);
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub fn split(bench: &Bench) -> Outcome {
     const GONE: std::ops::Range<usize> = 100..110;
     let region = huge_page(bench)?;
     let place = Place::of(&region);
+    // khugepaged would make one of what is left.
+    region
+        .advise(libc::MADV_NOHUGEPAGE)
+        .context("MADV_NOHUGEPAGE")?;
     region
         .advise_pages(GONE, libc::MADV_DONTNEED)
         .context("MADV_DONTNEED")?;
