@@ -53,7 +53,7 @@ static const struct test tests[] = {
 };
 
 /* The settings that tests change, put back at the end whatever happened. */
-static const char *const knobs[] = { "advisor_mode", "pages_to_scan", "sleep", "max_kernel_pages", "run" };
+static const char *const knobs[] = { "advisor_mode", "pages_to_scan", "sleep", "max_kernel_pages", "smart_scan", "run" };
 #define KNOBS (sizeof(knobs) / sizeof(knobs[0]))
 
 int main(int argc, char **argv)
