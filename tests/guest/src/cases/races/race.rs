@@ -32,7 +32,7 @@ const PAGES_TO_SCAN: u64 = 5000;
 const BATCH: Duration = Duration::from_millis(250);
 /// How long a race is made longer for the first merge, on slow machines.
 const MORE: Duration = Duration::from_secs(20);
-/// Longest pause, in microseconds: two passes of the scanner.
+/// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
 /// What must be 0 when all processes have ended.
 const EMPTY: &[&str] = &["pages_shared", "pages_sharing", "pages_unshared"];
@@ -88,7 +88,7 @@ impl Racer {
 
 /// Sleeps for a random time, none at all now and then.
 pub fn pause(random: &mut Random) {
-    let longest = 1 + random.below(PAUSE);
+    let longest = 1 + random.below(PAUSE * u64::from(slow::factor()));
     std::thread::sleep(Duration::from_micros(random.below(longest)));
 }
 
