@@ -43,7 +43,7 @@ test-host: tools ## the tests that need no VM
 test-vm: tools module ## the tests in VMs
 	@tests/run --vm $(kernel_option)
 
-test-all: prepare ## every suite on every kernel (a day; goes on where it was stopped); writes Documentation/test-results.md
+test-all: prepare ## every suite on the kernels it is for (most of a day; goes on where it was stopped); writes Documentation/test-results.md
 	@tests/all; rc=$$?; tests/all --table && exit $$rc
 
 fuzz: prepare ## fuzz what the module reads from programs, a minute each

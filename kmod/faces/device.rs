@@ -193,8 +193,8 @@ impl Area {
         )
     }
 
-    /// Remembers `region` and marks it mergeable: `ENOMEM` if a part of it is not mapped or memory is short, `EBUSY` if
-    /// that would be a range too many, `EINTR`, `EAGAIN`.
+    /// Remembers `region` and marks it mergeable: `ENOMEM` if a part of it is not mapped or it cannot be remembered,
+    /// `EBUSY` if that would be a range too many, `EAGAIN` if there is no memory to mark it, `EINTR`.
     ///
     /// Nothing is marked that is not remembered. After `EINTR` or a lack of memory while marking, the region may be
     /// marked in part; it counts as registered, so that it is unmerged with the others.
@@ -208,7 +208,7 @@ impl Area {
         advise(mm, &range, Advice::Mergeable, Signals::Kill)
     }
 
-    /// Unmerges and forgets what was registered: `ENOMEM` if memory is short, `EINTR`; then the rest stays registered.
+    /// Unmerges and forgets what was registered: `EAGAIN` if memory is short, `EINTR`; then the rest stays registered.
     /// What is no longer mapped is forgotten.
     fn remove(&self, mm: &MmWithUser) -> Result {
         let mut regions = self.regions.lock();

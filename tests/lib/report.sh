@@ -4,10 +4,12 @@
 PASSED=0 FAILED=0 SKIPPED=0 FAILURES=()
 
 report_start() {
+	local name
 	RESULTS=$LOGS/tests-$(date +%Y%m%d-%H%M%S)
 	mkdir -p "$RESULTS"
-	# Logs of the ten runs before this one are kept.
-	find "$LOGS" -maxdepth 1 -name 'tests-*' -type d | sort | head -n -11 | xargs -r rm -rf
+	# Logs of the ten runs before this one are kept, and of all that may still be at work.
+	find "$LOGS" -maxdepth 1 -name 'tests-*' -type d | sort | head -n -11 |
+		while read -r name; do [ -n "$(find "$name" -mmin -360 | head -n 1)" ] || rm -rf "$name"; done
 	STARTED=$(date +%s)
 	say "logs go to $RESULTS"
 }

@@ -72,7 +72,7 @@ run_room() {
 			show_log "${left[0]}" 120
 			left=("${left[@]:1}")
 			[ ${#ANSWERED[@]} -gt 0 ] || [ "$rc" != 125 ] || return 0
-		elif [ "$rc" -ge "$VM_TIMEOUT" ]; then
+		elif [ "$rc" -ge "$VM_TIMEOUT" ] || { [ "$rc" != 0 ] && [ ${#FAILED_HERE[@]} = 0 ]; }; then
 			result fail "$room" "$(explain_end "$room" "$rc")"
 			tail -n 120 "$LAST_LOG" | sed 's/^/       | /'
 		fi
@@ -89,8 +89,9 @@ program_ended() {
 	if [ ${#FAILED_HERE[@]} -gt 0 ] || [ "$2" != 0 ]; then
 		[ ${#FAILED_HERE[@]} -gt 0 ] || result fail "$1" "$(explain_end "$1" "$2")"
 		show_log "$1"
-	elif [ ${#ANSWERED[@]} = 0 ]; then
-		result fail "$1" "it told no result"
+	elif [ ${#ANSWERED[@]} = 0 ] || [ ${#ANSWERED[@]} != "${PLANNED:-0}" ]; then
+		result fail "$1" "it told ${#ANSWERED[@]} of ${PLANNED:-?} results"
+		show_log "$1"
 	fi
 }
 

@@ -10,21 +10,22 @@ sysfs_answers() {
 }
 
 sysfs_tests() {
-	local file ours stocks names option
+	local file ours stocks names options
 	wanted sysfs/ || case $only in sysfs/*) ;; *) return 0 ;; esac
 	[ -z "$stock" ] || return 0
 	say "files of /sys/kernel/mm/ksm against the stock kernel's …"
 	stocks=$RESULTS/sysfs-stock ours=$RESULTS/sysfs-swapksm
 	for file in "$stocks" "$ours"; do
-		option=
-		[ "$file" = "$ours" ] || option=--stock
-		if ! sysfs_answers "$file" ${option:+"$option"}; then
+		options=(--stock)
+		[ "$file" = "$stocks" ] || mapfile -t options < <(module_options)
+		if ! sysfs_answers "$file" "${options[@]}"; then
 			result fail "sysfs/compare" "no answers for ${file##*/}"
 			tail -n 30 "$file.log" | sed 's/^/       | /'
 			return 0
 		fi
 	done
 	mapfile -t names < <(cut -f 1 "$stocks" | sort -u)
+	[ ${#names[@]} -gt 0 ] || result fail "sysfs/compare" "the stock kernel has no files"
 	for file in "${names[@]}"; do
 		wanted "sysfs/$file" || continue
 		if diff <(grep "^$file"$'\t' "$stocks") <(grep "^$file"$'\t' "$ours") >"$RESULTS/sysfs-$file.diff"; then

@@ -8,17 +8,17 @@ VM_TIMEOUT=124 VM_COMPLAINT=126 VM_DIED=127
 PREFIX=
 
 # read_ktap NAME COMMAND…: runs a command that speaks KTAP; results are counted as they come. Sets ANSWERED to the names
-# that got a result and LAST_LOG to where its standard error went. Returns the command's code.
+# that got a result, PLANNED to how many it said there would be, and LAST_LOG to where its standard error went. Returns the command's code.
 read_ktap() {
 	local out rc=0 line remarks='' told=''
 	out=$(mktemp -u "$RESULTS/$1-XXXX")
 	LAST_LOG=$out.log
 	shift
-	ANSWERED=()
+	ANSWERED=() PLANNED=
 	mkfifo "$out.pipe"
 	"$@" >"$out.pipe" 2>"$LAST_LOG" </dev/null &
 	CHILD=$!
-	while IFS= read -r line; do
+	while IFS= read -r line || [ -n "$line" ]; do
 		printf '%s\n' "$line" >>"$out.ktap"
 		ktap_line "$line"
 	done <"$out.pipe"
@@ -28,18 +28,23 @@ read_ktap() {
 	return "$rc"
 }
 
+# Options of tools/vm for the build of the module that is tested, each on a line.
+module_options() {
+	if [ -n "$stock" ]; then
+		echo --stock
+	elif [ -n "${MODULE_FILE:-}" ]; then
+		printf '%s\n' --swapksm "$MODULE_FILE"
+	elif [ -z "$release" ]; then
+		echo --debug-module
+	fi
+}
+
 # vm_ktap NAME VM-OPTION… FILE… -- COMMAND…: the same for a command in a virtual machine
 vm_ktap() {
 	local name=$1 options=()
 	shift
 	[ -z "$kernel" ] || options+=(--kernel "$kernel")
-	if [ -n "$stock" ]; then
-		options+=(--stock)
-	elif [ -n "${MODULE_FILE:-}" ]; then
-		options+=(--swapksm "$MODULE_FILE")
-	elif [ -z "$release" ]; then
-		options+=(--debug-module)
-	fi
+	mapfile -t -O ${#options[@]} options < <(module_options)
 	# Each machine's counts in a folder of their own.
 	[ -z "${COVERAGE:-}" ] || options+=(--env SWAPKSM_COVERAGE=coverage.profraw --get coverage.profraw --into "$(mktemp -d "$COVERAGE/$name-XXXX")")
 	read_ktap "$name" tools/vm run "${options[@]}" "$@"
@@ -50,7 +55,8 @@ vm_ktap() {
 ktap_line() {
 	local name why
 	case $1 in
-	"# "*": took "* | "KTAP "* | "1.."* | "# Totals"*) ;;
+	"# "*": took "* | "KTAP "* | "# Totals"*) ;;
+	"1.."*) PLANNED=${1#1..} ;;
 	"# tells "*) told+="       ${1#\# tells }"$'\n' ;;
 	"#"*) remarks+="       ${1#\# }"$'\n' ;;
 	"ok "*)
@@ -87,7 +93,8 @@ explain_end() {
 	"$VM_TIMEOUT") printf 'the virtual machine was stopped: out of time' ;;
 	"$VM_COMPLAINT") printf 'the guest kernel complained or the check at the end failed' ;;
 	"$VM_DIED") printf 'the guest died' ;;
-	*) printf 'the virtual machine runner ended with code %s' "$2" ;;
+	125) printf 'the virtual machine runner failed' ;;
+	*) printf 'the command ended with code %s, though no case had failed' "$2" ;;
 	esac
 }
 

@@ -6,7 +6,8 @@ WANTED_OPTIONS="RUST:the module is written in Rust
 LIVEPATCH:mm/ksm.c is taken over by a live patch
 KSM:there must be a samepage merging to take over
 KALLSYMS_ALL:unexported data is resolved through kallsyms
-MMU_NOTIFIER:page pointers are kept true by mmu notifiers"
+MMU_NOTIFIER:page pointers are kept true by mmu notifiers
+MEMCG:memory that is kept for a process is charged to its cgroup"
 
 # check_options KREL CONFIG
 check_options() {

@@ -12,7 +12,7 @@ programs_of() {
 	local p
 	while read -r p; do
 		[ ! -e "$BUILD/tools/testing/selftests/$1/$p.c" ] || printf '%s\n' "$p"
-	done < <(awk '/^(same|all|most|often|clean) / { for (i = 3; i <= NF && i <= 4; i++) print $i }' "$LIST" | sort -u)
+	done < <(awk '/^(same|all|most|often|sound|clean) / { for (i = 3; i <= NF && i <= 4; i++) print $i }' "$LIST" | sort -u)
 }
 
 copy_selftests() {

@@ -13,7 +13,7 @@ FNR == 1 { at_file++ }
 # The list
 
 at_file == 1 && $1 == "suite" { here = $2 == suite }
-at_file == 1 && here && /^(same|all|most|often|clean) / {
+at_file == 1 && here && /^(same|all|most|often|sound|clean) / {
 	tests++
 	rule[tests] = $1
 	times[tests] = $2
@@ -58,6 +58,7 @@ function subtest(line,    name, outcome) {
 	gsub(/0x[0-9a-f]+/, "0x…", name)
 	sub(/ Extra pages [0-9].*/, "", name)
 	failed += outcome == "fail"
+	said_fail[ksm, test] += outcome == "fail"
 	skipped += outcome == "skip"
 	count(test, name, outcome)
 }
@@ -73,15 +74,18 @@ function count(t, name, outcome) {
 }
 
 # 4 is kselftest's exit code for skipping; stress-ng ends with 3 when it lacks a resource.
-function end_run(code,    class) {
+function end_run(code,    class, late) {
 	if (code == 4 || (code == 3 && command[test] ~ /^stress-ng /))
 		class = "skip"
 	else if (code != 0 || failed)
 		class = "fail"
 	else
 		class = skipped ? "skip" : "ok"
+	late = code == 124 || code == 137 || code == 143
+	# By a signal: stopped, or killed for what it met in memory.
+	hung[ksm, test] += code >= 124
 	if (code != 0 && !failed)
-		count(test, code == 124 || code == 137 || code == 143 ? "(ends in time)" : "(exit code " code ")", class)
+		count(test, late ? "(ends in time)" : "(exit code " code ")", class)
 	run[ksm, test, class]++
 }
 
@@ -127,6 +131,8 @@ function holds(k, t) {
 		return 5 * run[k, t, "ok"] >= 4 * times[t]
 	if (rule[t] == "often")
 		return 2 * (run[k, t, "ok"] + run[k, t, "skip"]) > times[t]
+	if (rule[t] == "sound")
+		return !said_fail[k, t] && !hung[k, t] && !run[k, t, "died"] && total[k, t, "ok"] > 0
 	if (rule[t] == "clean")
 		return run[k, t, "ok"] + run[k, t, "skip"] == times[t]
 	return same_outcomes(k, t)

@@ -10,14 +10,14 @@ suites() { awk '$1 == "suite" { print $2 }' "$LIST"; }
 lines_of() { awk -v name="$1" '$1 == "suite" { in_it = $2 == name } in_it && NF && $1 !~ /^#/' "$LIST"; }
 
 # runs_of SUITE: how often a test is run in all
-runs_of() { lines_of "$1" | awk '/^(same|all|most|often|clean) / { n += $2 } END { print n + 0 }'; }
+runs_of() { lines_of "$1" | awk '/^(same|all|most|often|sound|clean) / { n += $2 } END { print n + 0 }'; }
 
 vm_options_of() { lines_of "$1" | sed -n '1s/^suite [^ ]* *//p'; }
 
 # files_of SUITE: programs its tests are made of
 files_of() {
 	local word
-	lines_of "$1" | awk '/^(same|all|most|often|clean) / { print $3; print $4 }' | sort -u | while read -r word; do
+	lines_of "$1" | awk '/^(same|all|most|often|sound|clean) / { print $3; print $4 }' | sort -u | while read -r word; do
 		[ ! -f "$BIN/$word" ] || printf '%s\n' "$BIN/$word"
 	done
 }
@@ -28,7 +28,7 @@ check_programs() {
 	while read -r program; do
 		[ "$program" = stress-ng ] || [ -x "$BIN/$program" ] ||
 			die "the source of $KREL has no test $program" "take it out of suite $1 in $LIST"
-	done < <(lines_of "$1" | awk '/^(same|all|most|often|clean) / { print $3; if ($3 == "merge_any") print $4 }' | sort -u)
+	done < <(lines_of "$1" | awk '/^(same|all|most|often|sound|clean) / { print $3; if ($3 == "merge_any") print $4 }' | sort -u)
 }
 
 # module_of KSM: the module's file, nothing for the stock KSM

@@ -13,6 +13,22 @@ use crate::run;
 /// Files that take a value without keeping it, and the switch, which is carried last and by itself.
 const NO_SETTINGS: &[&str] = &["run", "sync", "selfcheck", "probe"];
 
+/// Settings that both may have. They are settings also where somebody has made their files read-only.
+const SETTINGS: &[&str] = &[
+    "advisor_max_cpu",
+    ADVISOR,
+    "advisor_max_pages_to_scan",
+    "advisor_min_pages_to_scan",
+    "advisor_target_scan_time",
+    "max_page_sharing",
+    "merge_across_nodes",
+    "pages_to_scan",
+    "sleep_millisecs",
+    "smart_scan",
+    "stable_node_chains_prune_millisecs",
+    "use_zero_pages",
+];
+
 const ADVISOR: &str = "advisor_mode";
 const NO_ADVISOR: &str = "none";
 
@@ -32,7 +48,7 @@ impl Knobs {
             let name = name_of(&path);
             let writable =
                 fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o200 != 0);
-            if writable && !NO_SETTINGS.contains(&name.as_str()) {
+            if (writable || SETTINGS.contains(&name.as_str())) && !NO_SETTINGS.contains(&name.as_str()) {
                 let value = read(machine, &name)?;
                 values.push((name, value));
             }

@@ -50,6 +50,9 @@ pub fn run(machine: &Machine, options: &Options) -> Outcome<String> {
     let file = module_file::find(machine, options.module.as_deref())?;
     let knobs = Knobs::save(machine)?;
     insert(machine, &file).map_err(|failure| failure.after_undoing(knobs.restore_run(machine)))?;
+    // At once, not when it is in charge: whoever hands back after a load that was killed, or could not be undone, carries to
+    // the kernel what stands in the module's files then. What is refused now is told of below.
+    let _ = knobs.stopped().restore(machine);
     let limit = Duration::from_secs(options.timeout);
     let wanted = if options.stopped {
         knobs.stopped()

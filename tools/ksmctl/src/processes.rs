@@ -17,9 +17,15 @@ pub fn threads(machine: &Machine, pid: u32) -> impl Iterator<Item = u32> {
 
 /// A process or thread by its own name.
 pub fn name(machine: &Machine, pid: u32) -> String {
-    machine
-        .read(&format!("{PROC}/{pid}/comm"))
-        .unwrap_or_else(|_| "?".to_owned())
+    plain_name(machine, &format!("{PROC}/{pid}"))
+}
+
+/// The name that stands in a directory of /proc. Whoever chose it writes nothing else to a terminal by it.
+pub fn plain_name(machine: &Machine, directory: &str) -> String {
+    machine.read(&format!("{directory}/comm")).map_or_else(
+        |_| "?".to_owned(),
+        |name| name.replace(char::is_control, "?"),
+    )
 }
 
 /// `name (PID)`

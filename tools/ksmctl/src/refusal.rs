@@ -62,7 +62,7 @@ fn from_log(line: &str) -> Option<(String, &'static str)> {
         let remedy = "something else writes to /sys/kernel/mm/ksm/run (ksmtuned?), or processes keep pages merged: see `ksmctl status`";
         return Some((reason.to_owned(), remedy));
     }
-    if let Some((_, magic)) = line.split_once("version magic ") {
+    if let Some(magic) = line.strip_prefix("swapksm: version magic ") {
         let mut quoted = magic
             .split('\'')
             .skip(1)
@@ -76,7 +76,7 @@ fn from_log(line: &str) -> Option<(String, &'static str)> {
         };
         return Some((why, REBUILD));
     }
-    if let Some((_, symbol)) = line.split_once("Unknown symbol ") {
+    if let Some(symbol) = line.strip_prefix("swapksm: Unknown symbol ") {
         let symbol = symbol.split(' ').next()?;
         return Some((format!("this kernel does not have {symbol}"), REBUILD));
     }

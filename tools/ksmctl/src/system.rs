@@ -85,7 +85,15 @@ impl System for Linux {
             let mut status = 0;
             // SAFETY: `status` outlives the call.
             match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } {
-                0 => waiting(),
+                0 => {
+                    waiting();
+                    if crate::signals::pending() {
+                        // The child has heard it itself only if it was meant for the whole group, and after it began to write:
+                        // it is told each time.
+                        // SAFETY: It is ours and has not been waited for.
+                        unsafe { libc::kill(child, libc::SIGINT) };
+                    }
+                }
                 -1 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted => {
                     return Err(io::Error::last_os_error())
                 }

@@ -131,9 +131,7 @@ pub fn stragglers(machine: &Machine, goal: Goal) -> Vec<String> {
         for thread in processes::threads(machine, pid) {
             let task = format!("{}/{pid}/task/{thread}", files::PROC);
             if machine.number(&format!("{task}/patch_state")) == Some(still) {
-                let name = machine
-                    .read(&format!("{task}/comm"))
-                    .unwrap_or_else(|_| "?".to_owned());
+                let name = processes::plain_name(machine, &task);
                 tasks.push(format!("{name} ({thread})"));
             }
         }
@@ -144,12 +142,17 @@ pub fn stragglers(machine: &Machine, goal: Goal) -> Vec<String> {
 fn is_over(machine: &Machine, goal: Goal) -> Option<Outcome> {
     let turned_round = || Err(Failure::new("somebody else has turned the tasks round"));
     // The directory goes with the last task that has gone back.
-    let Ok(enabled) = machine.read(files::ENABLED) else {
-        return Some(if goal == Goal::Kernel {
-            Ok(())
-        } else {
-            turned_round()
-        });
+    let enabled = match machine.read(files::ENABLED) {
+        Ok(enabled) => enabled,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+            return Some(if goal == Goal::Kernel {
+                Ok(())
+            } else {
+                turned_round()
+            })
+        }
+        // No memory to open it: looked at again.
+        Err(_) => return None,
     };
     let over = machine.number(files::TRANSITION) == Some(0);
     match (goal, enabled.as_str()) {

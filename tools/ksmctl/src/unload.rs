@@ -125,7 +125,8 @@ fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
             // It was too late to turn round: on to the end.
             return Ok(());
         }
-        Err(failure.after_undoing(kept.and_then(|()| knobs.restore_run(machine))))
+        // Also if some tasks have not turned round yet: the files are the module's until the last one has gone back.
+        Err(failure.after_undoing(both(kept, knobs.restore_run(machine))))
     })
 }
 
@@ -162,7 +163,10 @@ pub fn remove(machine: &Machine) -> Outcome {
     loop {
         match machine.system.remove(MODULE) {
             Ok(()) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && waited < RELEASE_LIMIT => {}
+            // EINTR: a signal, while another module is being loaded.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR))
+                    && waited < RELEASE_LIMIT => {}
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                 return Err(held(machine, LEFT).remedy(
                     "end these processes, or have them close it, then `ksmctl unload` again",

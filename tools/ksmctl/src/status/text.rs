@@ -97,7 +97,7 @@ fn swap(report: &Report) -> String {
         report,
         &[
             ("nodes_swapped", "shared pages swapped out"),
-            ("sharers_swapped", "mappings of such"),
+            ("sharers_swapped", "mappings in swap"),
             ("swapin_shared", "swapped in shared"),
             ("swapin_copied", "swapped in as copies"),
         ],

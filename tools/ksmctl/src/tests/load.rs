@@ -224,15 +224,20 @@ fn is_undone_after_another_livepatch() {
 #[test]
 fn tells_what_is_left_to_do_when_going_back_takes_too_long() {
     let fake = Fake::kernel("load_stuck_back")
+        .set("pages_to_scan", "777")
         .process(55, "sleeper", "")
         .stuck_on_the_way();
     check("load-going-back", &fake, "ksmctl load --timeout 1");
+    // `ksmctl unload`, which is the remedy, carries what stands there to the kernel.
+    let settings = format!("{}/pages_to_scan", files::KSM);
+    assert_eq!(fake.value(&settings).as_deref(), Some("777"));
 }
 
 #[test]
 fn tells_of_a_setting_that_is_refused() {
     let fake = Fake::kernel("load_setting")
         .set("max_page_sharing", "512")
+        .write_fails("max_page_sharing", libc::EBUSY)
         .write_fails("max_page_sharing", libc::EBUSY);
     check("load-setting-refused", &fake, LOAD);
 }

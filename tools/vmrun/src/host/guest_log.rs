@@ -33,6 +33,7 @@ const COMPLAINTS: &[&str] = &[
     "self-detected stall",
     "detected stalls on CPUs",
     "detected expedited stalls",
+    "rcu_tasks detected stalls",
     "blocked for more than",
     "soft lockup",
     "hard LOCKUP",
@@ -50,6 +51,8 @@ const COMPLAINTS: &[&str] = &[
     "scheduling while atomic",
     "sleeping function called",
     "rust_kernel: panicked",
+    // Another complaint may have been among them.
+    "printk messages dropped",
 ];
 
 /// How the title of a KCSAN report begins, and its last line but a few; the stacks of those who race come in between.

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(250);
 const PROGRESS: Duration = Duration::from_secs(10);
 
 /// How long the last line of the log may take after everything else.
-const LOG_END_LIMIT: Duration = Duration::from_secs(10);
+const LOG_END_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a guest may take to say what it hangs on, by itself and then by an NMI.
 const DUMP_LIMIT: Duration = Duration::from_secs(15);
@@ -334,10 +334,12 @@ impl Session {
         let mut log = lock(&self.log);
         log.close();
         self.facts.complaints = log.complaints().to_vec();
-        if self.facts.done && !log.began() {
-            let text = "the beginning of the guest's log is lost, so a complaint may be missing"
-                .to_owned();
-            self.facts.checks_failed.push(text);
+        for (is_there, part) in [(log.began(), "beginning"), (log.ended(), "end")] {
+            if self.facts.done && !is_there {
+                self.facts.checks_failed.push(format!(
+                    "the {part} of the guest's log is lost, so a complaint may be missing"
+                ));
+            }
         }
     }
 
