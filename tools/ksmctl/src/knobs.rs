@@ -48,7 +48,9 @@ impl Knobs {
             let name = name_of(&path);
             let writable =
                 fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o200 != 0);
-            if (writable || SETTINGS.contains(&name.as_str())) && !NO_SETTINGS.contains(&name.as_str()) {
+            if (writable || SETTINGS.contains(&name.as_str()))
+                && !NO_SETTINGS.contains(&name.as_str())
+            {
                 let value = read(machine, &name)?;
                 values.push((name, value));
             }
