@@ -11,6 +11,8 @@ report_start() {
 	find "$LOGS" -maxdepth 1 -name 'tests-*' -type d | sort | head -n -11 |
 		while read -r name; do [ -n "$(find "$name" -mmin -360 | head -n 1)" ] || rm -rf "$name"; done
 	STARTED=$(date +%s)
+	# No virtual machine outlives its test.
+	trap interrupted INT TERM HUP
 	say "logs go to $RESULTS"
 }
 

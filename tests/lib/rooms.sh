@@ -138,6 +138,7 @@ dev_ksm_tests() {
 vm_tests() {
 	local room
 	build_for_vm
+	"$GUEST_TESTS" list >/dev/null || die "$GUEST_TESTS does not tell its cases"
 	for room in plain swap-disk swap-zram swap-zswap numa kvm; do
 		run_room "$room"
 	done

@@ -105,7 +105,8 @@ CHILD=
 # On an interruption the step under way is ended too; what it made stays for the next run.
 interrupted() {
 	trap - INT TERM HUP
-	[ -z "$CHILD" ] || kill -TERM -- "-$CHILD" 2>/dev/null || true
+	# A step has a process group of its own, a virtual machine its runner, which ends it.
+	[ -z "$CHILD" ] || kill -TERM -- "-$CHILD" 2>/dev/null || kill -TERM "$CHILD" 2>/dev/null || true
 	die "interrupted" "run the same command again: it goes on where it stopped"
 }
 

@@ -34,6 +34,8 @@ pub enum Sabotage {
     NoMove,
     /// Knobs other than `run` keep their value.
     NoKnob,
+    /// Processes of a race do nothing once they have made what they race with.
+    NoRace,
 }
 
 static CHOSEN: AtomicU8 = AtomicU8::new(Sabotage::None as u8);

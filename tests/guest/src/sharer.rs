@@ -193,6 +193,11 @@ impl Sharer {
         self.worker.killed_by(signal)
     }
 
+    /// Waits for the process to be killed by `signal` where it stands.
+    pub fn killed_by(self, signal: i32) -> Outcome {
+        self.worker.killed_by(signal)
+    }
+
     /// Lets the process read page `index`, or write it anew if there is a `seed`, while the `nth` possible failure is
     /// ordered. Whether it was reached.
     pub fn access_failing(&mut self, index: usize, seed: Option<u64>, nth: u32) -> Outcome<bool> {

@@ -37,7 +37,7 @@ pub fn find(machine: &Machine, asked: Option<&Path>) -> Outcome<PathBuf> {
     match is_roots_alone(machine, &here, &file) {
         Ok(true) => Ok(file),
         Ok(false) => Err(Failure::new(format!(
-            "{} is not loaded unless it is named: others than root could have put it there, or written to it",
+            "{} is not loaded unless it is named: others than root could have put it there, written to it, or brought its file system (nosuid)",
             file.display()
         ))
         .remedy(format!(
@@ -61,7 +61,7 @@ fn is_roots_alone(machine: &Machine, directory: &Path, file: &Path) -> io::Resul
     Ok(kind == libc::S_IFREG && [directory, file].iter().all(only_root_writes))
 }
 
-/// With an access control list the group's bits say what anybody on it may do at most.
+/// On a file system that a user has brought all is as that user wants it, root's ownership included. With an access control list the group's bits say what anybody on it may do at most.
 fn only_root_writes(access: &Access) -> bool {
-    access.user == 0 && access.mode & (libc::S_IWGRP | libc::S_IWOTH) == 0
+    access.user == 0 && !access.nosuid && access.mode & (libc::S_IWGRP | libc::S_IWOTH) == 0
 }

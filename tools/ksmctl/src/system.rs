@@ -15,6 +15,8 @@ pub struct Access {
     pub user: u32,
     /// As `stat` has it, the kind of file included.
     pub mode: u32,
+    /// Its file system gives nobody the rights of a file's owner: so are those mounted that a user has brought.
+    pub nosuid: bool,
 }
 
 /// The kernel, or something that stands in for it in a test.
@@ -65,8 +67,11 @@ impl System for Linux {
 
     fn access(&self, path: &Path) -> io::Result<Access> {
         let file = std::fs::symlink_metadata(path)?;
-        let (user, mode) = (file.uid(), file.mode());
-        Ok(Access { user, mode })
+        Ok(Access {
+            user: file.uid(),
+            mode: file.mode(),
+            nosuid: is_nosuid(path)?,
+        })
     }
 
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {
@@ -142,6 +147,16 @@ impl System for Linux {
 }
 
 /// A file of sysfs: never created.
+fn is_nosuid(path: &Path) -> io::Result<bool> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut answer = std::mem::MaybeUninit::uninit();
+    // SAFETY: A string, and room for the answer.
+    check(unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) }.into())?;
+    // SAFETY: The call has filled it in.
+    Ok(unsafe { answer.assume_init() }.f_flag & libc::ST_NOSUID != 0)
+}
+
 fn open_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }

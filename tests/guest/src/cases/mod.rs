@@ -13,6 +13,7 @@ mod faults_common;
 mod faults_functions;
 mod faults_load;
 mod fork;
+mod fragments;
 mod hotplug;
 mod kvm;
 mod mapping;

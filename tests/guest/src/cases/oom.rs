@@ -9,6 +9,7 @@ use crate::case::{Bench, Case, Context, Outcome};
 use crate::cgroup::Group;
 use crate::region::{Lock, Region};
 use crate::sharer::{self, Sharer};
+use crate::sys;
 use crate::wait::{self, patience};
 use crate::worker::Worker;
 use crate::{check, check_eq};
@@ -103,8 +104,19 @@ fn unmerging(bench: &Bench) -> Outcome {
     let took = start.elapsed();
     crate::runner::log(&format!("writing 2 to run: {result:?} after {took:?}"));
     check!(took < patience(), "it took {took:?}");
+    // All was unmerged, as far as it was there still, or memory was missing for it.
+    if let Err(error) = result {
+        check!(
+            sys::is_errno(&error, libc::ENOMEM),
+            "writing 2 to run failed with another error than ENOMEM: {error}"
+        );
+    }
     sharer::verify(&mut honest)?;
-    drop(victim);
+    victim.killed_by(libc::SIGKILL)?;
+    check!(
+        group.event("oom_kill")? > 0,
+        "the victim is gone, and the OOM killer has taken nobody"
+    );
     bench.ksm.set("run", 2)?;
     frames_become(&honest, 2 * PAGES)?;
     bench.ksm.counter_becomes("pages_shared", 0)?;

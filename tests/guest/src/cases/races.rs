@@ -6,15 +6,19 @@
 //! Each goes on for a few seconds, or for as long as `--race-seconds` says (`tests/races`). Elsewhere: what is
 //! mixed at random (`stress`, `soak`), O_DIRECT reads (`pins/direct_read`), 50 changes of charge (`takeover/cycles`).
 
+mod calls;
 mod huge;
 mod machine;
 mod memory;
 mod outsiders;
 mod pins;
+mod poison;
 mod processes;
 mod race;
 mod standstill;
+mod system_calls;
 mod takeover;
+mod tally;
 mod userfault;
 
 pub use processes::image;
@@ -44,6 +48,12 @@ pub const CASES: &[Case] = &[
         "mprotect to nothing and back",
         memory::mprotect,
     ),
+    Case::new(
+        "races/mprotect_swapped",
+        "mprotect while pages go out and come back",
+        memory::mprotect_swapped,
+    )
+    .room(Room::Swap),
     Case::new("races/dontneed", "MADV_DONTNEED", memory::dontneed),
     Case::new(
         "races/free",
@@ -68,6 +78,12 @@ pub const CASES: &[Case] = &[
     ),
     Case::new("races/fork", "fork and fork again", processes::fork),
     Case::new(
+        "races/fork_swapped",
+        "fork while pages go out and come back",
+        processes::fork_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/unmerge_all",
         "run 2 while others fork: nobody has a merged page when the write returns",
         processes::unmerge_all,
@@ -78,16 +94,40 @@ pub const CASES: &[Case] = &[
         processes::exit,
     ),
     Case::new(
+        "races/exit_swapped",
+        "processes that exit or are killed while their pages go out",
+        processes::exit_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/exec",
         "processes that exec again and again",
         processes::exec,
     ),
     Case::new(
+        "races/exec_swapped",
+        "exec while pages go out and come back",
+        processes::exec_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/uffd_write_protect",
         "userfaultfd write protection: no report is lost",
         userfault::write_protect,
     ),
+    Case::new(
+        "races/uffd_write_protect_swapped",
+        "userfaultfd write protection of pages that go out and come back",
+        userfault::write_protect_swapped,
+    )
+    .room(Room::Swap),
     Case::new("races/uffd_move", "UFFDIO_MOVE", userfault::move_pages),
+    Case::new(
+        "races/uffd_move_swapped",
+        "UFFDIO_MOVE of pages that are out, or on their way",
+        userfault::move_swapped,
+    )
+    .room(Room::Swap),
     Case::new(
         "races/others_memory",
         "/proc/PID/mem, process_vm_writev and ptrace write to another's pages",
@@ -110,6 +150,25 @@ pub const CASES: &[Case] = &[
         "compaction without rest",
         machine::compaction,
     ),
+    Case::new(
+        "races/system_calls",
+        "unprivileged processes that make random system calls about their memory",
+        system_calls::plain,
+    )
+    .seconds(300),
+    Case::new(
+        "races/system_calls_swapped",
+        "the same while memory is reclaimed",
+        system_calls::swapped,
+    )
+    .room(Room::Swap)
+    .seconds(300),
+    Case::new(
+        "races/poison",
+        "memory errors: only processes that had the broken frame notice",
+        poison::pages,
+    )
+    .seconds(240),
     Case::new(
         "races/knobs",
         "several writers of run and of all other knobs",

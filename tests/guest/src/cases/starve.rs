@@ -106,7 +106,7 @@ impl Drop for Starved {
 }
 
 /// Nanoseconds that a thread has run.
-fn run_time(pid: i32) -> Outcome<u64> {
+pub fn run_time(pid: i32) -> Outcome<u64> {
     let file = format!("/proc/{pid}/schedstat");
     let text = fs::read_to_string(&file).context(&file)?;
     let first = text.split_whitespace().next().unwrap_or("");

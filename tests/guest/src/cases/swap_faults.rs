@@ -6,6 +6,7 @@ use super::null_disk::NullDisk;
 use super::small_swap::Area;
 use super::swapping::{self, Crowd};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room, Stop};
+use crate::kernel_log::KernelLog;
 use crate::pagemap::{self, FLAG_HWPOISON};
 use crate::{check, check_eq};
 
@@ -120,12 +121,16 @@ fn write_error(bench: &Bench) -> Outcome {
     for page in (1..4096).filter(|page| page % 16 >= 4) {
         breaking.disk.break_page(page)?;
     }
+    let mut log = KernelLog::from_now()?;
     for round in 0..3 {
         for _ in 0..5 {
             crowd.group().reclaim(crowd.all() * crate::sys::PAGE)?;
         }
         crowd.verify().context(format!("round {round}"))?;
     }
+    let told = log.count("Write-error on swap-device")?;
+    crate::runner::log(&format!("{told} lines of the kernel's about failed writes"));
+    check!(told > 0, "no write to the broken disk has failed");
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
     for page in (1..4096).filter(|page| page % 16 >= 4) {
         breaking.disk.mend_page(page)?;

@@ -3,11 +3,11 @@
 //! Merged pages in the swap cache, in memory for some of their sharers and in swap for others: moved, locked, forked,
 //! read ahead.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::common::{frames_become, merged_crowd, same};
+use super::fragments::{self, Fragments};
 use super::swapping::{self, Crowd};
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
@@ -146,21 +146,35 @@ fn mlock_while_out(bench: &Bench) -> Outcome {
 }
 
 fn compaction(bench: &Bench) -> Outcome {
-    const FILE: &str = "/proc/sys/vm/compact_memory";
-    if !std::path::Path::new(FILE).exists() {
-        return skip("no memory compaction in this kernel");
-    }
+    fragments::available()?;
+    let (mut moved, mut fillers) = (0, Vec::new());
     let mut crowd = Crowd::merged(bench, 4, PAGES)?;
-    for round in 0..3usize {
+    for round in 0..6usize {
         crowd.push_out()?;
+        // What is reclaimed are the crowd's pages, not these.
+        crowd.group().leave()?;
+        let filler = Fragments::make()?;
         // One has its pages back, which stay in the swap cache for the others.
-        crowd.sharers[round].verify()?;
+        let first = round % 4;
+        crowd.sharers[first].verify()?;
+        filler.open()?;
+        fillers.push(filler);
+        let before = crowd.sharers[first].frames()?;
         for _ in 0..2 {
-            fs::write(FILE, "1").context(FILE)?;
+            fragments::compact()?;
         }
+        moved += fragments::moved(&before, &crowd.sharers[first].frames()?);
         crowd.verify().context(format!("round {round}"))?;
         all_shared(bench, &crowd.sharers, PAGES)?;
+        if round >= 2 && moved > 0 {
+            break;
+        }
     }
+    crate::runner::log(&format!("compaction has moved {moved} pages"));
+    check!(
+        moved > 0,
+        "compaction has moved none of the pages that some have in memory and others in swap"
+    );
     crowd.finish()
 }
 

@@ -51,6 +51,8 @@ struct State {
     pinned: Cell<bool>,
     /// Whose the files are where the user is.
     user_here: Cell<u32>,
+    /// Whether a user has brought the file system there.
+    nosuid_here: Cell<bool>,
     /// The file that was loaded last.
     inserted: RefCell<PathBuf>,
     /// Who was stuck changes over as soon as another livepatch does.
@@ -116,6 +118,7 @@ impl Fake {
             too_late: Cell::new(false),
             pinned: Cell::new(false),
             user_here: Cell::new(0),
+            nosuid_here: Cell::new(false),
             inserted: RefCell::default(),
             arrives: Cell::new(false),
             lock: RefCell::default(),
@@ -279,6 +282,12 @@ impl Fake {
         self
     }
 
+    /// On what a user has brought.
+    pub fn nosuid_here(self) -> Self {
+        self.0.nosuid_here.set(true);
+        self
+    }
+
     /// Whose both are.
     pub fn user_here(self, user: u32) -> Self {
         self.0.user_here.set(user);
@@ -432,7 +441,8 @@ impl System for Fake {
     fn access(&self, path: &Path) -> io::Result<Access> {
         let mode = fs::symlink_metadata(path)?.mode();
         let user = self.0.user_here.get();
-        Ok(Access { user, mode })
+        let nosuid = self.0.nosuid_here.get();
+        Ok(Access { user, mode, nosuid })
     }
 
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {

@@ -64,6 +64,9 @@ fn takes_no_file_of_others_unasked() {
         bare("load_here_user")
             .module_here(0o644, 0o755)
             .user_here(1000),
+        bare("load_here_stick")
+            .module_here(0o644, 0o755)
+            .nosuid_here(),
         bare("load_here_group").module_here(0o664, 0o755),
         bare("load_here_tmp").module_here(0o644, 0o1777),
         bare("load_here_link")

@@ -93,9 +93,27 @@ impl Frame {
         })
     }
 
+    /// How much of the payload is sent: a text may be of any length and is cut; data are cut into pieces by whoever sends.
+    fn len(&self, data: &[u8]) -> usize {
+        match self {
+            Frame::FileFailed(text)
+            | Frame::SetupFailed(text)
+            | Frame::CheckFailed(text)
+            | Frame::Note(text) => match text.len() {
+                length @ ..=MAX_PAYLOAD => length,
+                _ => (0..=MAX_PAYLOAD)
+                    .rev()
+                    .find(|&end| text.is_char_boundary(end))
+                    .unwrap_or(0),
+            },
+            _ => data.len(),
+        }
+    }
+
     /// Writes the frame. One call of `write_all`, so that a frame is one request to the port.
     pub fn write(&self, port: &mut impl Write) -> io::Result<()> {
         let (kind, data) = self.parts();
+        let data = &data[..self.len(data)];
         let length = u32::try_from(data.len()).map_err(|_| out_of_step())?;
         let mut bytes = Vec::with_capacity(5 + data.len());
         bytes.push(kind);
@@ -164,6 +182,16 @@ mod tests {
             assert_eq!(Frame::read(&mut stream).unwrap().as_ref(), Some(frame));
         }
         assert_eq!(Frame::read(&mut stream).unwrap(), None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let mut stream = Vec::new();
+        // Of two bytes each, so that the longest payload ends within one.
+        let text = format!("x{}", "é".repeat(MAX_PAYLOAD));
+        Frame::Note(text.clone()).write(&mut stream).unwrap();
+        let read = Frame::read(&mut &stream[..]).unwrap();
+        assert_eq!(read, Some(Frame::Note(text[..MAX_PAYLOAD - 1].to_owned())));
     }
 
     #[test]

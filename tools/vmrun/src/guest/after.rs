@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::dump;
 use super::modules;
 use super::port::Port;
 use super::processes;
@@ -57,7 +58,7 @@ pub fn check(job: &Job, port: &mut Port) {
         }
     };
     report(self_check());
-    processes::end_others();
+    report(all_ended());
     if job.load != Load::No {
         report(modules::unload_swapksm(job.load));
     }
@@ -79,6 +80,17 @@ fn self_check() -> Result<(), String> {
         "ok" => Ok(()),
         differences => Err(format!(
             "swapksm's self-check found differences:\n{differences}"
+        )),
+    }
+}
+
+/// What SIGKILL does not end hangs in the kernel.
+fn all_ended() -> Result<(), String> {
+    match processes::end_others() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!(
+            "processes do not end by SIGKILL; {}",
+            dump::stacks(&left)
         )),
     }
 }

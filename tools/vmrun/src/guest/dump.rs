@@ -3,7 +3,7 @@
 //! What a guest that hangs can still tell.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{kmsg, processes};
 use crate::common::frame::LOG_END;
@@ -15,11 +15,17 @@ pub fn everything() -> String {
     for key in ["w", "l"] {
         let _ = fs::write("/proc/sysrq-trigger", key);
     }
-    let stacks: Vec<String> = processes::others()
+    let stacks = stacks(&processes::others());
+    kmsg::write(LOG_END);
+    stacks
+}
+
+/// Where these processes stand in the kernel.
+pub fn stacks(processes: &[PathBuf]) -> String {
+    let stacks: Vec<String> = processes
         .iter()
         .flat_map(|process| threads(process))
         .collect();
-    kmsg::write(LOG_END);
     format!(
         "where the guest's processes are:\n{}",
         stacks.concat().trim_end()

@@ -13,6 +13,8 @@ use crate::common::frame::{Frame, PORT_NAME};
 /// The open port.
 pub struct Port {
     file: File,
+    /// A frame was lost. Nothing follows it, least of all that all is done: a gap must not look like an end.
+    torn: bool,
 }
 
 impl Port {
@@ -22,7 +24,7 @@ impl Port {
             if let Some(path) = find() {
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 return file
-                    .map(|file| Port { file })
+                    .map(|file| Port { file, torn: false })
                     .map_err(|error| format!("cannot open {path}: {error}"));
             }
             sleep(Duration::from_millis(10));
@@ -35,7 +37,11 @@ impl Port {
     /// Sends one frame. When the host is gone there is nobody to work for: the log says so and
     /// the host's end has closed anyway.
     pub fn send(&mut self, frame: &Frame) {
+        if self.torn {
+            return;
+        }
         if let Err(error) = frame.write(&mut self.file) {
+            self.torn = true;
             kmsg::write(&format!("vmrun: the host does not take messages: {error}"));
         }
     }

@@ -34,6 +34,7 @@ const COMPLAINTS: &[&str] = &[
     "detected stalls on CPUs",
     "detected expedited stalls",
     "rcu_tasks detected stalls",
+    "detected stall, but suppressed",
     "blocked for more than",
     "soft lockup",
     "hard LOCKUP",

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,10 +67,11 @@ pub fn run(
     };
     let mut end = boot(args, cache, kernel, &machine)?;
     if end.0.stalled_at_boot {
+        let first = keep_log(args, lock(&end.1).path());
         eprintln!(
             "vm: the guest did not come up within {} s, before swapksm was loaded; booting once more (the log of the first time: {})",
             args.boot_timeout,
-            lock(&end.1).path().display()
+            first.display()
         );
         end = boot(args, cache, kernel, &machine)?;
     }
@@ -78,6 +79,19 @@ pub fn run(
     let outcome = facts.outcome();
     report(&outcome, &lock(&log), args.verbose);
     Ok(outcome)
+}
+
+/// Where the log is that the next boot must not overwrite, because --log named it.
+fn keep_log(args: &RunArgs, log: &Path) -> PathBuf {
+    if args.log.is_none() {
+        return log.to_owned();
+    }
+    let mut first = log.as_os_str().to_owned();
+    first.push(".first");
+    match std::fs::rename(log, &first) {
+        Ok(()) => first.into(),
+        Err(_) => log.to_owned(),
+    }
 }
 
 /// Boots the machine and looks after it to its end.

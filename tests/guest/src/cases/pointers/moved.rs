@@ -2,16 +2,14 @@
 
 //! Pages that the kernel moves, or tries to.
 
-use std::fs;
-
+use super::super::fragments::{self, Fragments};
 use super::super::numa;
 use super::scene::{empty, is_taken, live, sharers, After, Scene, PAGES, SHARED, TAKEN};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::pagemap;
 use crate::pipe_pages::PipePages;
-use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
-use crate::sys::{self, PAGE};
+use crate::sys;
 use crate::{check, check_eq};
 
 /// Moves the pages that are taken to the other node, or only tells where they are. The kernel's status of each.
@@ -125,13 +123,9 @@ pub fn there_and_back(bench: &Bench) -> Outcome {
     scene.finish()
 }
 
-const COMPACT: &str = "/proc/sys/vm/compact_memory";
-
 pub fn compaction(bench: &Bench) -> Outcome {
     const ATTEMPTS: usize = 5;
-    if fs::metadata(COMPACT).is_err() {
-        return skip("no memory compaction in this kernel");
-    }
+    fragments::available()?;
     // What earlier attempts had stays, so that the next finds other frames.
     let mut fillers = Vec::new();
     for _ in 0..ATTEMPTS {
@@ -147,28 +141,15 @@ pub fn compaction(bench: &Bench) -> Outcome {
 }
 
 /// How many of our pages compaction moves, and what has made it move them.
-fn compact(bench: &Bench) -> Outcome<(usize, Region)> {
-    // Compaction moves pages to higher frames where others are already, not to empty blocks. Single free frames are given
-    // out first: ours come from the lower half of the filler's, and there is room between what stays of the upper half.
-    const FILLER: usize = 48 << 20;
-    let filler = Region::map(FILLER / PAGE)?;
-    (0..filler.pages()).for_each(|index| filler.poke(index, 0, 1));
-    let frames = pagemap::frames(&filler.pagemap()?);
-    let mut sorted = frames.clone();
-    sorted.sort_unstable();
-    let middle = sorted[sorted.len() / 2];
-    let free = |which: &dyn Fn(u64) -> bool| {
-        let mut chosen = (0..filler.pages()).filter(|&index| which(frames[index]));
-        chosen.try_for_each(|index| filler.advise_pages(index..index + 1, libc::MADV_DONTNEED))
-    };
-    free(&|frame| frame < middle && frame % 2 == 0).context("making single free frames")?;
+fn compact(bench: &Bench) -> Outcome<(usize, Fragments)> {
+    let filler = Fragments::make()?;
     let mut scene = Scene::set(bench)?;
-    free(&|frame| frame >= middle && frame % 16 != 0).context("making holes")?;
+    filler.open()?;
     let shared = |index: usize| SHARED.contains(&index);
     let before = pagemap::frames(&scene.place().pagemap()?);
     let mut moved = 0;
     for _ in 0..3 {
-        fs::write(COMPACT, "1").context(COMPACT)?;
+        fragments::compact()?;
         let (ours, theirs) = (scene.place().truth()?, scene.others().truth()?);
         sharers(&ours, shared).context("right after compaction")?;
         sharers(&theirs, |_| true).context("the other process right after compaction")?;

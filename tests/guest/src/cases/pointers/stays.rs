@@ -68,17 +68,19 @@ pub fn mprotect(bench: &Bench) -> Outcome {
 }
 
 pub fn soft_dirty(bench: &Bench) -> Outcome {
+    let page = Region::map(1)?;
+    page.write(0, 1);
+    if !page.pagemap()?[0].soft_dirty() {
+        return skip("this kernel does not track soft-dirty pages");
+    }
     let scene = Scene::set(bench)?;
     let file = "/proc/self/clear_refs";
     fs::write(file, "4").context(file)?;
-    if scene
-        .place()
-        .pagemap()?
-        .iter()
-        .any(|entry| entry.soft_dirty())
-    {
-        return skip("this kernel does not track soft-dirty pages");
-    }
+    let marked = |entries: Vec<pagemap::Entry>| entries.iter().any(|entry| entry.soft_dirty());
+    check!(
+        !marked(scene.place().pagemap()?) && !marked(page.pagemap()?),
+        "a page is soft-dirty when all marks have just been cleared"
+    );
     untouched(&scene)?;
     // Referenced bits, which go through the reverse mapping for nobody.
     fs::write(file, "1").context(file)?;

@@ -2,10 +2,13 @@
 
 //! Races with what makes huge pages of the base pages that the scanner splits.
 
+use std::fs;
+
 use super::race::{Race, Racer};
-use crate::case::{skip, Bench, Context, Outcome};
-use crate::procfs;
+use crate::case::{fail, skip, Bench, Context, Outcome};
+use crate::count::Count;
 use crate::region::Region;
+use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
 use crate::sys;
 
@@ -32,6 +35,10 @@ fn change(racer: &mut Racer) -> Outcome {
 
 pub fn collapse(bench: &Bench) -> Outcome {
     let mut race = Race::new(bench)?;
+    let done = Count::new()?;
+    race.needs_count("calls of MADV_COLLAPSE that succeeded", 1, done)?;
+    // A call succeeds as well where there is a huge page already.
+    race.needs_event("thp_collapse_alloc")?;
     race.racers(RACERS, map, |racer| {
         change(racer)?;
         match racer.part.region.advise(MADV_COLLAPSE) {
@@ -40,7 +47,10 @@ pub fn collapse(bench: &Bench) -> Outcome {
                 if [libc::EAGAIN, libc::EBUSY, libc::EINVAL, libc::ENOMEM]
                     .iter()
                     .any(|errno| sys::is_errno(&error, *errno)) => {}
-            other => other.context("MADV_COLLAPSE")?,
+            other => {
+                other.context("MADV_COLLAPSE")?;
+                done.add(1);
+            }
         }
         let pages = racer.range();
         racer.part.verify(pages)
@@ -60,12 +70,39 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
         ("khugepaged/max_ptes_shared", "511"),
         ("khugepaged/max_ptes_none", "511"),
     ]
-    .map(|(file, value)| Setting::set(&format!("{DIRECTORY}/{file}"), value));
-    let before = procfs::vmstat("thp_collapse_alloc")?;
+    .map(|(file, value)| Setting::set(&format!("{DIRECTORY}/{file}"), value))
+    .into_iter()
+    .collect::<Outcome<Vec<_>>>()?;
+    let _enabled = enable()?;
     let mut race = Race::new(bench)?;
+    race.needs("huge pages that khugepaged has made", 1, collapsed)?;
     race.racers(RACERS, map, change)?;
-    race.run()?;
-    let collapsed = procfs::vmstat("thp_collapse_alloc")? - before;
-    crate::runner::log(&format!("khugepaged has made {collapsed} huge pages"));
-    Ok(())
+    race.run()
+}
+
+/// Has khugepaged look at all memory that asks for huge pages.
+fn enable() -> Outcome<Setting> {
+    let path = format!("{DIRECTORY}/enabled");
+    let text = fs::read_to_string(&path).context(&path)?;
+    // All values are shown, the one in use in brackets.
+    let old = text
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    let Some((old, _)) = old else {
+        return fail(format!("{path} names no value in use: '{}'", text.trim()));
+    };
+    let value = match sabotage::is(Sabotage::NoRace) {
+        true => "never",
+        false => "madvise",
+    };
+    Setting::set_for_now(&path, value, old)
+}
+
+/// Huge pages that khugepaged has made since the machine came up.
+fn collapsed() -> Outcome<i64> {
+    let path = format!("{DIRECTORY}/khugepaged/pages_collapsed");
+    let text = fs::read_to_string(&path).context(&path)?;
+    text.trim()
+        .parse()
+        .or_else(|_| fail(format!("{path} holds '{}'", text.trim())))
 }

@@ -5,16 +5,19 @@
 use std::fs;
 use std::time::Duration;
 
+use super::super::fragments::{self, Fragments};
 use super::super::small_swap::Area;
 use super::super::{numa, swapping};
 use super::race::{pause, Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
-use crate::cgroup::Group;
 use crate::content::Random;
+use crate::count::Count;
 use crate::ksm::{Ksm, DIRECTORY};
+use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
+use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
-use crate::sys::{self, is_errno, PAGE};
+use crate::sys::{self, is_errno};
 
 pub const RACERS: usize = 3;
 
@@ -36,22 +39,62 @@ pub fn change(racer: &mut Racer) -> Outcome {
 }
 
 pub fn compaction(bench: &Bench) -> Outcome {
-    const FILE: &str = "/proc/sys/vm/compact_memory";
+    fragments::available()?;
     let mut race = Race::new(bench)?;
-    race.racers(RACERS, map, change)?;
-    race.nuisance("compaction", |random| {
-        fs::write(FILE, "1").context(FILE)?;
-        pause(random);
+    let moved = Count::new()?;
+    race.needs_event("pgmigrate_success")?;
+    race.needs_count("merged pages that were moved", 1, moved)?;
+    race.racers(RACERS, map, |racer| {
+        change(racer)?;
+        let before = merged_frames(racer)?;
+        racer.pause();
+        // A page that is merged stays where it is unless it is moved.
+        let now = merged_frames(racer)?;
+        moved.add(fragments::moved(&before, &now));
         Ok(())
     })?;
+    // Pieces that the racers take pages from, and holes to which they are moved.
+    race.process(
+        "compaction",
+        |random| Ok((None, Random::new(random.next()))),
+        |(filler, random)| {
+            *filler = None;
+            let pieces = Fragments::make()?;
+            pause(random);
+            pieces.open()?;
+            *filler = Some(pieces);
+            for _ in 0..1 + random.below(4) {
+                fragments::compact()?;
+                pause(random);
+            }
+            Ok(())
+        },
+        |_| Ok(()),
+    )?;
     race.run()
+}
+
+/// The frame of each page of a racer's; 0 where it is not merged.
+fn merged_frames(racer: &Racer) -> Outcome<Vec<u64>> {
+    let frame = |entry: pagemap::Entry| match entry.frame() {
+        Some(frame) if pagemap::flags(frame)? & FLAG_KSM != 0 => Ok(frame),
+        _ => Ok(0),
+    };
+    racer
+        .part
+        .region
+        .pagemap()?
+        .into_iter()
+        .map(frame)
+        .collect()
 }
 
 /// Everything goes out by bits and comes back at once.
 pub fn swapoff(bench: &Bench) -> Outcome {
     let device = swapping::device()?;
-    let group = Group::enter("races")?;
-    let mut race = Race::new(bench)?;
+    let mut race = Race::in_swap(bench)?;
+    let brought = Count::new()?;
+    race.needs_count("times that swapoff had something to bring in", 1, brought)?;
     race.racers(RACERS, map, |racer| {
         let pages = racer.range();
         racer.part.advise(pages.clone(), libc::MADV_PAGEOUT)?;
@@ -67,11 +110,15 @@ pub fn swapoff(bench: &Bench) -> Outcome {
         "swapoff",
         |_| area(true),
         |(area, random)| {
+            let (_, used) = area.slots()?;
             area.off()?;
+            brought.add(usize::from(used > 0));
             pause(random);
             area.on()?;
-            group.reclaim(PAGE * (1 + random.below(256) as usize))?;
-            pause(random);
+            // Time for something to go out.
+            for _ in 0..1 + random.below(4) {
+                pause(random);
+            }
             Ok(())
         },
         |_| Ok(()),
@@ -89,15 +136,25 @@ pub fn numa_balancing(bench: &Bench) -> Outcome {
     const BALANCING: &str = "/proc/sys/kernel/numa_balancing";
     const PERIODS: &str = "/sys/kernel/debug/sched/numa_balancing";
     numa::two_nodes()?;
-    let _balancing = Setting::set(BALANCING, "1")?;
+    let on = u32::from(!sabotage::is(Sabotage::NoRace));
+    let _balancing = Setting::set(BALANCING, on)?;
     // Without debugfs it is slower.
-    let _periods = ["scan_delay_ms", "scan_period_min_ms"]
-        .map(|file| Setting::set(&format!("{PERIODS}/{file}"), "10"));
+    let periods = match std::path::Path::new(PERIODS).exists() {
+        true => ["scan_delay_ms", "scan_period_min_ms"].as_slice(),
+        false => &[],
+    };
+    let _periods = periods
+        .iter()
+        .map(|file| Setting::set(&format!("{PERIODS}/{file}"), "10"))
+        .collect::<Outcome<Vec<_>>>()?;
     let mut race = Race::new(bench)?;
+    race.needs_event("numa_hint_faults")?;
+    let moved = Count::new()?;
+    race.needs_count("pages that migrate_pages has moved", 1, moved)?;
     race.racers(RACERS, map, |racer| {
         match racer.random.below(4) {
             0 => run_on(racer.random.below(2) as usize)?,
-            1 => move_all(racer.random.below(2))?,
+            1 => moved.add(move_all(racer)?),
             2 => change(racer)?,
             _ => racer.part.verify_all()?,
         }
@@ -124,13 +181,19 @@ fn run_on(cpu: usize) -> Outcome {
         .map(drop)
 }
 
-/// Moves all pages of the calling process to a node, as far as they can be moved.
-fn move_all(node: u64) -> Outcome {
+/// Moves all pages of the calling process to a node, as far as they can be moved; tells how many of the racer's have
+/// another frame now.
+fn move_all(racer: &mut Racer) -> Outcome<usize> {
+    let node = racer.random.below(2);
+    let frames = || -> Outcome<Vec<u64>> {
+        let entries = racer.part.region.pagemap()?;
+        Ok(entries.iter().map(|e| e.frame().unwrap_or(0)).collect())
+    };
+    let before = frames()?;
     let masks = [1u64 << (1 - node), 1u64 << node];
     let [from, to] = [0, 1].map(|index| std::ptr::from_ref(&masks[index]) as usize);
-    sys::syscall(libc::SYS_migrate_pages, [0, 64, from, to, 0, 0])
-        .context("migrate_pages")
-        .map(drop)
+    sys::syscall(libc::SYS_migrate_pages, [0, 64, from, to, 0, 0]).context("migrate_pages")?;
+    Ok(fragments::moved(&before, &frames()?))
 }
 
 /// Writes that may be refused, as another process has just written something else.

@@ -20,6 +20,12 @@ fn race(bench: &Bench, operation: impl Fn(&mut Racer) -> Outcome) -> Outcome {
     race.run()
 }
 
+fn race_in_swap(bench: &Bench, operation: impl Fn(&mut Racer) -> Outcome) -> Outcome {
+    let mut race = Race::in_swap(bench)?;
+    race.racers(RACERS, map, operation)?;
+    race.run()
+}
+
 pub fn munmap(bench: &Bench) -> Outcome {
     race(bench, |racer| {
         let pages = racer.range();
@@ -27,11 +33,18 @@ pub fn munmap(bench: &Bench) -> Outcome {
     })
 }
 
+fn protect(racer: &mut Racer) -> Outcome {
+    let pages = racer.range();
+    racer.part.protect(pages)
+}
+
 pub fn mprotect(bench: &Bench) -> Outcome {
-    race(bench, |racer| {
-        let pages = racer.range();
-        racer.part.protect(pages)
-    })
+    race(bench, protect)
+}
+
+/// The same with pages that go out and come back meanwhile.
+pub fn mprotect_swapped(bench: &Bench) -> Outcome {
+    race_in_swap(bench, protect)
 }
 
 pub fn dontneed(bench: &Bench) -> Outcome {
@@ -89,9 +102,9 @@ pub fn mremap(bench: &Bench) -> Outcome {
 
 /// The same with pages of which some are out.
 pub fn mremap_swapped(bench: &Bench) -> Outcome {
-    super::super::swapping::device()?;
-    race(bench, |racer| {
+    race_in_swap(bench, |racer| {
         let pages = racer.range();
+        // Passes over pages that several map: those are the nuisance's to push out.
         racer.part.advise(pages, libc::MADV_PAGEOUT)?;
         move_pages(racer)
     })

@@ -68,6 +68,13 @@ fn families(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome {
     race.run()
 }
 
+/// The same while what they have is reclaimed.
+fn families_in_swap(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome {
+    let mut race = Race::in_swap(bench)?;
+    add_families(&mut race, round)?;
+    race.run()
+}
+
 fn add_families(race: &mut Race<'_>, round: fn(&mut Family) -> Outcome) -> Outcome {
     for _ in 0..RACERS {
         race.process(
@@ -108,14 +115,23 @@ fn copy(racer: &mut Racer, depth: usize) -> Outcome {
     racer.part.verify_all().context("at the end of a copy")
 }
 
+fn forked(family: &mut Family) -> Outcome {
+    family.child(|racer| copy(racer, 1))
+}
+
 pub fn fork(bench: &Bench) -> Outcome {
-    families(bench, |family| family.child(|racer| copy(racer, 1)))
+    families(bench, forked)
+}
+
+/// Copies of page tables that name swap, and of pages that come back meanwhile.
+pub fn fork_swapped(bench: &Bench) -> Outcome {
+    families_in_swap(bench, forked)
 }
 
 /// The writer of 2 goes through all processes; those that are forked meanwhile have what their parents had.
 pub fn unmerge_all(bench: &Bench) -> Outcome {
     let mut race = Race::new(bench)?;
-    add_families(&mut race, |family| family.child(|racer| copy(racer, 1)))?;
+    add_families(&mut race, forked)?;
     race.nuisance("run 2", |random| {
         Ksm.start()?;
         wait::until("something is merged", || {
@@ -136,20 +152,27 @@ pub fn unmerge_all(bench: &Bench) -> Outcome {
 }
 
 /// Processes with memory of their own, which end by themselves or are killed, wherever the scanner is.
-pub fn exit(bench: &Bench) -> Outcome {
-    families(bench, |family| {
-        if family.racer.random.below(2) == 0 && !family.children.is_empty() {
-            // Dropped: killed.
-            let which = family.racer.random.below(family.children.len() as u64);
-            drop(family.children.swap_remove(which as usize));
-            return Ok(());
-        }
-        family.child(|racer| {
-            let fresh = Racer::new(Region::map(PAGES)?, &mut racer.random)?;
-            racer.pause();
-            fresh.part.verify_all()
-        })
+fn mortal(family: &mut Family) -> Outcome {
+    if family.racer.random.below(2) == 0 && !family.children.is_empty() {
+        // Dropped: killed.
+        let which = family.racer.random.below(family.children.len() as u64);
+        drop(family.children.swap_remove(which as usize));
+        return Ok(());
+    }
+    family.child(|racer| {
+        let fresh = Racer::new(Region::map(PAGES)?, &mut racer.random)?;
+        racer.pause();
+        fresh.part.verify_all()
     })
+}
+
+pub fn exit(bench: &Bench) -> Outcome {
+    families(bench, mortal)
+}
+
+/// The same with pages that are out, or on their way, at the end.
+pub fn exit_swapped(bench: &Bench) -> Outcome {
+    families_in_swap(bench, mortal)
 }
 
 /// The new image of [`exec()`]: fills memory, verifies it when told, is replaced by the next.
@@ -165,7 +188,15 @@ pub fn image(steps: &mut Steps) -> Outcome {
 }
 
 pub fn exec(bench: &Bench) -> Outcome {
-    let mut race = Race::new(bench)?;
+    images(Race::new(bench)?)
+}
+
+/// The same with pages that are out, or on their way, when the image goes.
+pub fn exec_swapped(bench: &Bench) -> Outcome {
+    images(Race::in_swap(bench)?)
+}
+
+fn images(mut race: Race<'_>) -> Outcome {
     for _ in 0..RACERS {
         race.process("family", new_images, next_image, |mut family| {
             for mut child in std::mem::take(&mut family.children) {

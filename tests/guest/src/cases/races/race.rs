@@ -8,17 +8,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::case::{Bench, Context, Outcome};
+use crate::case::{fail, Bench, Context, Outcome};
+use crate::cgroup::Group;
 use crate::check;
 use crate::content::Random;
+use crate::count::Count;
 use crate::ksm::Ksm;
 use crate::part::Part;
+use crate::procfs;
 use crate::region::Region;
 use crate::runner;
+use crate::sabotage::{self, Sabotage};
 use crate::slow;
+use crate::sys::PAGE;
 use crate::worker::{Steps, Worker};
 
-use super::super::{common, stress};
+use super::super::{common, stress, swapping};
 
 /// Pages of a racer.
 pub const PAGES: usize = 64;
@@ -30,10 +35,16 @@ const COMMON: u64 = 20;
 const PAGES_TO_SCAN: u64 = 5000;
 /// How long a process goes on before it reports.
 const BATCH: Duration = Duration::from_millis(250);
-/// How long a race is made longer for the first merge, on slow machines.
+/// How long a race is made longer for the first merge and for what it needs, on slow machines.
 const MORE: Duration = Duration::from_secs(20);
+/// The same when it is not to come about: see [`crate::sabotage`].
+const LITTLE_MORE: Duration = Duration::from_secs(2);
+/// Pages that are asked to be reclaimed at a time, at most.
+const RECLAIMED: u64 = 256;
 /// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
+/// Merged pages that are out; only swapksm has it.
+const NODES_OUT: &str = "nodes_swapped";
 /// What must be 0 when all processes have ended.
 const EMPTY: &[&str] = &["pages_shared", "pages_sharing", "pages_unshared"];
 
@@ -92,11 +103,36 @@ pub fn pause(random: &mut Random) {
     std::thread::sleep(Duration::from_micros(random.below(longest)));
 }
 
+/// Pages that have gone to swap, wherever that is.
+pub fn pages_out() -> Outcome<i64> {
+    // A kernel without zswap has no such line.
+    Ok(procfs::vmstat("pswpout")? + procfs::vmstat("zswpout").unwrap_or(0))
+}
+
+/// What must come about during a race, as there was none otherwise.
+struct Need {
+    what: String,
+    least: i64,
+    count: Box<dyn Fn() -> Outcome<i64>>,
+    before: i64,
+}
+
+impl Need {
+    /// How often it has come about.
+    fn now(&self) -> Outcome<i64> {
+        Ok((self.count)()? - self.before)
+    }
+}
+
 /// A race before it is run.
 pub struct Race<'a> {
     bench: &'a Bench,
     workers: Vec<Worker>,
+    /// What all are in whose memory is reclaimed; they end before it goes.
+    group: Option<Group>,
+    needs: Vec<Need>,
     batch: Duration,
+    more: Duration,
 }
 
 impl Race<'_> {
@@ -108,13 +144,74 @@ impl Race<'_> {
         Ok(Race {
             bench,
             workers: Vec::new(),
+            group: None,
+            needs: Vec::new(),
             batch: BATCH,
+            more: MORE,
         })
+    }
+
+    /// The same while all that the race's processes have is reclaimed by bits, merged or not.
+    pub fn in_swap(bench: &Bench) -> Outcome<Race<'_>> {
+        swapping::device()?;
+        let group = Group::enter("races")?;
+        let mut race = Race::new(bench)?;
+        let merged = Count::new()?;
+        race.nuisance("reclaim", |random| {
+            group.reclaim(PAGE * (1 + random.below(RECLAIMED) as usize))?;
+            if Ksm.has(NODES_OUT) && Ksm.number(NODES_OUT)? > 0 {
+                merged.add(1);
+            }
+            pause(random);
+            Ok(())
+        })?;
+        race.group = Some(group);
+        race.needs("pages written to swap", 1, pages_out)?;
+        // The kernel's own KSM knows nothing of merged pages that are out.
+        if bench.ksm.has(NODES_OUT) {
+            race.needs("looks that found merged pages out", 1, move || {
+                Ok(merged.get())
+            })?;
+        }
+        Ok(race)
+    }
+
+    /// The race fails unless `count` grows by `least` while it lasts.
+    pub fn needs(
+        &mut self,
+        what: &str,
+        least: i64,
+        count: impl Fn() -> Outcome<i64> + 'static,
+    ) -> Outcome {
+        let before = count().context(what)?;
+        self.needs.push(Need {
+            what: what.to_owned(),
+            least,
+            count: Box::new(count),
+            before,
+        });
+        Ok(())
+    }
+
+    /// The same for events that the kernel counts in `/proc/vmstat`.
+    pub fn needs_event(&mut self, event: &'static str) -> Outcome {
+        self.needs(event, 1, move || procfs::vmstat(event))
+    }
+
+    /// The same for what the race's processes count themselves.
+    pub fn needs_count(&mut self, what: &str, least: i64, count: Count) -> Outcome {
+        self.needs(what, least, move || Ok(count.get()))
     }
 
     /// Has processes that are added later report after longer times: they rest when others need more than that.
     pub fn batches_of(mut self, time: Duration) -> Self {
         self.batch = time;
+        self
+    }
+
+    /// How long the race may be made longer for what it needs.
+    pub fn more(mut self, time: Duration) -> Self {
+        self.more = time;
         self
     }
 
@@ -132,7 +229,13 @@ impl Race<'_> {
         let batch = self.batch;
         let worker = Worker::start(&name, |steps| {
             let mut state = make(&mut Random::new(seed << 8 | number))?;
-            live(steps, batch, || round(&mut state))?;
+            live(steps, batch, || match sabotage::is(Sabotage::NoRace) {
+                true => {
+                    std::thread::sleep(batch);
+                    Ok(())
+                }
+                false => round(&mut state),
+            })?;
             close(state).context("at the end")
         })?;
         self.workers.push(worker);
@@ -193,18 +296,30 @@ impl Race<'_> {
         let scanned = |ksm: &Ksm| ksm.number("pages_scanned").unwrap_or(0);
         let before = scanned(&self.bench.ksm);
         let end = Instant::now() + Duration::from_secs(self.bench.race_seconds);
+        let more = match sabotage::active() {
+            true => LITTLE_MORE,
+            false => self.more,
+        };
         let (mut rounds, mut merged) = (0, 0);
         while Instant::now() < end
-            || must_merge && merged == 0 && Instant::now() < end + slow::limit(MORE)
+            || (must_merge && merged == 0 || self.missing()?.is_some())
+                && Instant::now() < end + slow::limit(more)
         {
             rounds = stress::batch(&mut self.workers)?;
             merged += self.bench.ksm.number("pages_sharing").unwrap_or(0);
-            meanwhile()?;
+            if !sabotage::is(Sabotage::NoRace) {
+                meanwhile()?;
+            }
         }
         check!(
             merged > 0 || !must_merge,
             "nothing was merged in {rounds} rounds: the scanner was not in this race"
         );
+        if let Some(missing) = self.missing()? {
+            return fail(format!(
+                "in {rounds} rounds {missing}: what was to be raced did not take place"
+            ));
+        }
         for worker in &mut self.workers {
             worker.arrived()?;
         }
@@ -212,8 +327,24 @@ impl Race<'_> {
             pages @ 0.. => pages.to_string(),
             _ => "uncounted".to_owned(),
         };
-        runner::log(&format!("{rounds} rounds, {pages} pages scanned meanwhile"));
+        let mut text = format!("{rounds} rounds, {pages} pages scanned meanwhile");
+        for need in &self.needs {
+            text += &format!(", {}: {}", need.what, need.now()?);
+        }
+        runner::log(&text);
         self.at_rest()
+    }
+
+    /// What has not come about often enough yet.
+    fn missing(&self) -> Outcome<Option<String>> {
+        for need in &self.needs {
+            let now = need.now()?;
+            if now < need.least {
+                let text = format!("{}: {now}, at least {} needed", need.what, need.least);
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     }
 
     /// All processes rest and have what they have: is it what the module believes?

@@ -12,6 +12,7 @@ use super::super::takeover::{self, FILE, MODULE, PATCH};
 use super::race::{pause, Race, Racer, PAGES};
 use crate::case::{fail, Bench, Context, Outcome};
 use crate::content::Random;
+use crate::count::Count;
 use crate::ksm::Ksm;
 use crate::region::Region;
 use crate::{check, check_eq, sys, wait};
@@ -21,6 +22,12 @@ const RACERS: usize = 2;
 const BATCH: Duration = Duration::from_secs(3);
 /// Longest time between the start of ksmctl and its interruption, as part of the time that it takes undisturbed.
 const LATEST: f64 = 1.2;
+/// How long a race is made longer until it has met what it is about: each attempt takes seconds.
+const MORE: Duration = Duration::from_secs(120);
+/// Interruptions, at least.
+const LEAST: i64 = 5;
+/// Writes to `run` in a row, at most.
+const WRITES: u64 = 64;
 
 /// Who is in charge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +54,7 @@ fn in_charge() -> Charge {
 
 /// Memory of some processes under merging, whoever does it.
 fn race(bench: &Bench) -> Outcome<Race<'_>> {
-    let mut race = Race::new(bench)?.batches_of(BATCH);
+    let mut race = Race::new(bench)?.batches_of(BATCH).more(MORE);
     race.racers(RACERS, || Region::map(PAGES), change)?;
     Ok(race)
 }
@@ -80,32 +87,37 @@ pub fn against_run(bench: &Bench) -> Outcome {
     takeover::begin()?;
     let mut race = race(bench)?;
     race.nuisance("writer of run", |random| {
-        let value = random.below(3).to_string();
-        // The file is another one every time.
-        let _ = Ksm.try_set("run", &value);
+        // Now and then one write follows the other, so that loading meets one.
+        for _ in 0..random.below(WRITES) {
+            let value = random.below(3).to_string();
+            // The file is another one every time.
+            let _ = Ksm.try_set("run", &value);
+        }
         pause(random);
         Ok(())
     })?;
-    let (mut done, mut refused) = (0, 0);
+    let (done, refused) = (Count::new()?, Count::new()?);
+    race.needs_count("times it was loaded and unloaded", 1, done)?;
+    race.needs_count("times that loading was refused", 1, refused)?;
     race.run_with(repeated(|| {
         match takeover::ksmctl(&["load", FILE]) {
-            Ok(()) => done += 1,
+            Ok(()) => (),
             Err(text) => {
                 check!(
                     text.contains("the kernel's own samepage merging"),
                     "loading was refused, and not for the writer of run: {text}"
                 );
                 check_eq!(in_charge(), Charge::Kernel, "after a refused load");
-                refused += 1;
+                refused.add(1);
                 return Ok(());
             }
         }
         check_eq!(in_charge(), Charge::Swapksm, "after loading");
         takeover::ksmctl(&["unload"]).or_else(fail)?;
         check_eq!(in_charge(), Charge::Kernel, "after unloading");
+        done.add(1);
         Ok(())
     }))?;
-    crate::runner::log(&format!("loaded {done} times, refused {refused} times"));
     takeover::works(bench, "stock KSM afterwards")
 }
 
@@ -129,7 +141,9 @@ pub fn killed(bench: &Bench) -> Outcome {
 /// Interrupts `ksmctl load` and `ksmctl unload` at random times.
 fn interrupted(bench: &Bench, how: How) -> Outcome {
     takeover::begin()?;
-    let race = race(bench)?;
+    let mut race = race(bench)?;
+    let interrupted = Count::new()?;
+    race.needs_count("interruptions", LEAST, interrupted)?;
     prepare(bench)?;
     // How long it takes.
     let start = Instant::now();
@@ -148,7 +162,9 @@ fn interrupted(bench: &Bench, how: How) -> Outcome {
             bench.seed,
             if load { "load" } else { "unload" }
         );
-        one(how, load, after, &mut tally).context(what)
+        one(how, load, after, &mut tally).context(what)?;
+        interrupted.add(1);
+        Ok(())
     }))?;
     crate::runner::log(&tally.text());
     if in_charge() != Charge::Kernel {

@@ -10,6 +10,7 @@ use super::race::{Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
 use crate::check_eq;
 use crate::content::Random;
+use crate::count::Count;
 use crate::region::Region;
 use crate::sys::{self, PAGE};
 use crate::userfault::{
@@ -90,7 +91,15 @@ impl Watched {
 }
 
 pub fn write_protect(bench: &Bench) -> Outcome {
-    let mut race = Race::new(bench)?;
+    watched(Race::new(bench)?)
+}
+
+/// The same with pages that go out and come back meanwhile.
+pub fn write_protect_swapped(bench: &Bench) -> Outcome {
+    watched(Race::in_swap(bench)?)
+}
+
+fn watched(mut race: Race<'_>) -> Outcome {
     for _ in 0..RACERS {
         race.process("watched", Watched::new, Watched::round, |watched| {
             watched.racer.part.verify_all()
@@ -105,10 +114,14 @@ struct Moving {
     /// As large; of its pages only those that were moved there may be touched, who touches another waits for good.
     target: Region,
     faults: Faults,
+    /// Pages that were moved.
+    moved: Count,
+    /// Pages that could not be moved, as they were merged or busy.
+    refused: Count,
 }
 
 impl Moving {
-    fn new(random: &mut Random) -> Outcome<Moving> {
+    fn new(random: &mut Random, moved: Count, refused: Count) -> Outcome<Moving> {
         let faults = Faults::open(FEATURE_MOVE, "UFFDIO_MOVE")?;
         let target = Region::map(PAGES)?;
         faults.register(&target, MODE_MISSING)?;
@@ -117,6 +130,8 @@ impl Moving {
             racer: Racer::new(Region::map(PAGES)?, random)?,
             target,
             faults,
+            moved,
+            refused,
         })
     }
 
@@ -137,13 +152,15 @@ impl Moving {
             match self.faults.ioctl(MOVE, &mut words) {
                 Ok(()) => moved.push((page, std::mem::take(&mut self.racer.part.seeds[page]))),
                 // Merged, referred to by others, or about to be changed; there is no page.
+                Err(error) if sys::is_errno(&error, libc::EBUSY) => self.refused.add(1),
                 Err(error)
-                    if [libc::EBUSY, libc::EAGAIN, libc::ENOENT]
+                    if [libc::EAGAIN, libc::ENOENT]
                         .iter()
                         .any(|errno| sys::is_errno(&error, *errno)) => {}
                 Err(error) => return Err(error).context("UFFDIO_MOVE"),
             }
         }
+        self.moved.add(moved.len());
         self.racer.part.verify(pages).context("at the old place")?;
         self.racer.pause();
         for (page, seed) in moved {
@@ -158,11 +175,25 @@ impl Moving {
 }
 
 pub fn move_pages(bench: &Bench) -> Outcome {
-    let mut race = Race::new(bench)?;
+    moving(Race::new(bench)?)
+}
+
+/// The same with pages that are out, or on their way.
+pub fn move_swapped(bench: &Bench) -> Outcome {
+    moving(Race::in_swap(bench)?)
+}
+
+fn moving(mut race: Race<'_>) -> Outcome {
+    let (moved, refused) = (Count::new()?, Count::new()?);
+    race.needs_count("pages moved by UFFDIO_MOVE", 1, moved)?;
+    race.needs_count("merged or busy pages that UFFDIO_MOVE refused", 1, refused)?;
     for _ in 0..RACERS {
-        race.process("moving", Moving::new, Moving::round, |moving| {
-            moving.racer.part.verify_all()
-        })?;
+        race.process(
+            "moving",
+            |random| Moving::new(random, moved, refused),
+            Moving::round,
+            |moving| moving.racer.part.verify_all(),
+        )?;
     }
     race.run()
 }

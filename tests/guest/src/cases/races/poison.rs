@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A race with memory errors: pages break, or go out of use, while they are being merged. Who had a broken frame finds
+//! out when it touches the page; nobody else does.
+
+use super::machine::{change, map};
+use super::race::{pause, Race};
+use super::tally::Tally;
+use crate::case::{fail, skip, Bench, Context, Outcome, Stop};
+use crate::content::{self, Random};
+use crate::pagemap::{self, Entry, FLAG_HWPOISON, FLAG_KSM};
+use crate::procfs;
+use crate::region::{Region, MADV_SOFT_OFFLINE};
+use crate::runner;
+use crate::sabotage::{self, Sabotage};
+use crate::sys::{self, Ended, PAGE};
+use crate::worker::Worker;
+use crate::{check, check_eq};
+
+/// Pages of each process that may lose some.
+const PAGES: usize = 8;
+/// Processes that may lose pages.
+const SHARERS: usize = 2;
+/// Processes that have other contents and lose nothing.
+const BYSTANDERS: usize = 2;
+/// Most pages that are broken, and that go out of use: they are gone until the machine boots again.
+const MOST: u64 = 100;
+/// What is counted: pages broken, pages out of use, broken pages that others found, processes that died of one.
+const BROKEN: usize = 0;
+const RETIRED: usize = 1;
+const FOUND: usize = 2;
+const DEATHS: usize = 3;
+
+/// What page `index` holds; no bystander has it.
+fn seed(index: usize) -> u64 {
+    0xB4D_0000 + index as u64
+}
+
+pub fn pages(bench: &Bench) -> Outcome {
+    const CORRUPTED: [&str; 2] = ["/proc/meminfo", "HardwareCorrupted"];
+    let tally = Tally::map()?;
+    let [file, key] = CORRUPTED;
+    let before = procfs::field(file, key)?;
+    let mut race = Race::new(bench)?;
+    race.racers(BYSTANDERS, map, change)?;
+    for _ in 0..SHARERS {
+        race.process(
+            "sharer of pages that break",
+            |_| fresh(),
+            |region| look(region, tally),
+            close,
+        )?;
+    }
+    race.process(
+        "breaker",
+        |random| Ok(Random::new(random.next())),
+        |random| break_one(random, tally),
+        // The machine may have been too slow for it.
+        |mut random| {
+            crate::wait::until("pages broke and others had them", || {
+                let done = [BROKEN, RETIRED, FOUND].map(|kind| tally.succeeded(kind));
+                if done.contains(&0) {
+                    break_one(&mut random, tally)?;
+                }
+                Ok((!done.contains(&0), done))
+            })
+        },
+    )?;
+    race.run()?;
+    let [broken, retired, found, deaths] =
+        [BROKEN, RETIRED, FOUND, DEATHS].map(|kind| tally.succeeded(kind));
+    runner::log(&format!(
+        "{broken} pages broken, {retired} out of use; others found {found} broken, {deaths} processes died of it"
+    ));
+    check!(broken > 0, "no page was broken");
+    check!(retired > 0, "no page went out of use");
+    check!(found > 0, "no broken page was one that others had, too");
+    let grown = (procfs::field(file, key)? - before) / (PAGE as i64 >> 10);
+    check!(
+        grown >= (broken + retired) as i64,
+        "{key} grew by {grown} pages when {broken} broke and {retired} went out of use"
+    );
+    Ok(())
+}
+
+fn fresh() -> Outcome<Region> {
+    let region = Region::map(PAGES)?;
+    region.fill(seed);
+    region.mergeable()?;
+    Ok(region)
+}
+
+/// Reads page `index` as a debugger would: an error is no signal. None if it cannot be read.
+fn read(region: &Region, index: usize) -> Outcome<Option<Box<[u64; PAGE / 8]>>> {
+    let mut copy = Box::new([0u64; PAGE / 8]);
+    let to = [copy.as_mut_ptr() as usize, PAGE];
+    let from = [region.page(index) as usize, PAGE];
+    let [to, from] = [&to, &from].map(|range| std::ptr::from_ref(range) as usize);
+    let this = std::process::id() as usize;
+    match sys::syscall(libc::SYS_process_vm_readv, [this, to, 1, from, 1, 0]) {
+        Ok(PAGE) => Ok(Some(copy)),
+        Ok(count) => fail(format!("page {index}: {count} bytes could be read")),
+        Err(error) if sys::is_errno(&error, libc::EFAULT) => Ok(None),
+        Err(error) => Err(error).context(format!("page {index}: process_vm_readv")),
+    }
+}
+
+fn entry(region: &Region, index: usize) -> Outcome<Entry> {
+    let entries = pagemap::of(std::process::id() as i32, region.page(index) as usize, 1)?;
+    Ok(entries[0])
+}
+
+/// Compares all pages. One that cannot be read must be broken; it is replaced.
+fn look(region: &mut Region, tally: &Tally) -> Outcome {
+    for index in 0..PAGES {
+        if let Some(copy) = read(region, index)? {
+            // SAFETY: a page's copy of our own.
+            unsafe { content::verify(copy.as_ptr(), seed(index)) }
+                .context(format!("page {index}"))?;
+            continue;
+        }
+        let entry = entry(region, index)?;
+        let Some(slot) = entry.slot() else {
+            return fail(format!(
+                "page {index} cannot be read, although it is there: {entry:?}"
+            ));
+        };
+        let frame = slot >> 5;
+        check!(
+            pagemap::flags(frame)? & FLAG_HWPOISON != 0,
+            "page {index} cannot be read, although its frame {frame:#x} is not broken: {entry:?}"
+        );
+        tally.count(FOUND, true);
+        if tally.tried(FOUND) % 4 == 1 {
+            dies_touching(region, index)?;
+            tally.count(DEATHS, true);
+        }
+        region
+            .advise_pages(index..index + 1, libc::MADV_DONTNEED)
+            .context("MADV_DONTNEED of a broken page")?;
+        region.write(index, seed(index));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    Ok(())
+}
+
+/// A child that touches a broken page dies of it.
+fn dies_touching(region: &Region, index: usize) -> Outcome {
+    Worker::start("process that touches a broken page", |_| {
+        // SAFETY: the default action, in a process of its own.
+        unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
+        let found = region.peek(index, 0);
+        fail(format!("page {index} is broken, but reads as {found}"))
+    })?
+    .killed_by(libc::SIGBUS)
+}
+
+/// At rest: no page that is there is in a broken frame.
+fn close(region: Region) -> Outcome {
+    for index in 0..PAGES {
+        let Some(frame) = entry(&region, index)?.frame() else {
+            continue;
+        };
+        check_eq!(
+            pagemap::flags(frame)? & FLAG_HWPOISON,
+            0,
+            "HWPOISON flag of frame {frame:#x}, where page {index} is"
+        );
+        region.verify_page(index, seed(index))?;
+    }
+    Ok(())
+}
+
+/// A process with the pages that others have, too, breaks one of them, or has it go out of use.
+fn break_one(random: &mut Random, tally: &Tally) -> Outcome {
+    let (kind, advice) = match random.below(2) {
+        0 => (BROKEN, libc::MADV_HWPOISON),
+        _ => (RETIRED, MADV_SOFT_OFFLINE),
+    };
+    if tally.succeeded(kind) >= MOST || sabotage::is(Sabotage::NoMove) {
+        pause(random);
+        return Ok(());
+    }
+    let index = random.below(PAGES as u64) as usize;
+    let merged_before = random.below(2) == 0;
+    let seed_of_child = random.next();
+    let pid = match sys::fork().context("fork")? {
+        Some(pid) => pid,
+        None => {
+            let result = (|| {
+                // SAFETY: the default action, in a process of its own.
+                unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
+                let region = fresh()?;
+                let mut random = Random::new(seed_of_child);
+                pause(&mut random);
+                for _ in 0..if merged_before { 50 } else { 0 } {
+                    let frame = entry(&region, index)?.frame();
+                    if frame.is_some_and(|f| pagemap::flags(f).is_ok_and(|f| f & FLAG_KSM != 0)) {
+                        break;
+                    }
+                    pause(&mut random);
+                }
+                match region.advise_pages(index..index + 1, advice) {
+                    Ok(()) => tally.count(kind, true),
+                    Err(error) if sys::is_errno(&error, libc::EINVAL) => {
+                        return skip("this kernel cannot feign memory errors")
+                    }
+                    // Somebody holds the page, or is moving it.
+                    Err(_) => tally.count(kind, false),
+                }
+                if kind == RETIRED {
+                    region.verify(seed).context("a page went out of use")?;
+                }
+                Ok(())
+            })();
+            sys::exit(match result {
+                Ok(()) => 0,
+                Err(Stop::Skip(_)) => 2,
+                Err(Stop::Fail(text)) => {
+                    runner::log(&format!("who breaks pages: {text}"));
+                    1
+                }
+            })
+        }
+    };
+    let ended = sys::waitpid(pid, false).context("waitpid")?;
+    match ended.map(|(_, ended)| ended) {
+        Some(Ended::Code(0)) => Ok(()),
+        Some(Ended::Code(2)) => skip("this kernel cannot feign memory errors"),
+        // Killed inside the call, for the page that it broke.
+        Some(Ended::Signal(libc::SIGBUS)) if kind == BROKEN => {
+            tally.count(BROKEN, true);
+            Ok(())
+        }
+        other => fail(format!(
+            "who breaks page {index} by advice {advice} ended with {other:?} (the kernel's log says why)"
+        )),
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What many processes have done, counted in memory that they share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::case::{Context, Outcome};
+use crate::sys::{self, PAGE};
+
+/// Most kinds of things that are counted.
+const KINDS: usize = PAGE / size_of::<[AtomicU64; 2]>();
+
+/// For each kind how often it was tried, and how often it succeeded.
+pub struct Tally([[AtomicU64; 2]; KINDS]);
+
+impl Tally {
+    /// Maps one; it stays for as long as the processes that see it.
+    pub fn map() -> Outcome<&'static Tally> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping that replaces none.
+        let addr = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
+        let addr = sys::check(addr as libc::c_long).context("mmap of shared counters")?;
+        // SAFETY: a page of zeroes, which are counters of nothing; it is never unmapped.
+        Ok(unsafe { &*(addr as *const Tally) })
+    }
+
+    /// Counts one.
+    pub fn count(&self, kind: usize, succeeded: bool) {
+        self.0[kind][0].fetch_add(1, Ordering::Relaxed);
+        self.0[kind][1].fetch_add(succeeded.into(), Ordering::Relaxed);
+    }
+
+    /// How often it was tried.
+    pub fn tried(&self, kind: usize) -> u64 {
+        self.0[kind][0].load(Ordering::Relaxed)
+    }
+
+    /// How often it succeeded.
+    pub fn succeeded(&self, kind: usize) -> u64 {
+        self.0[kind][1].load(Ordering::Relaxed)
+    }
+}
