@@ -7,7 +7,7 @@ KERNEL ?=
 kernel_option = $(if $(KERNEL),--kernel $(KERNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare update module module-debug tools demo test test-host test-vm test-all fuzz peers bench lint fmt install uninstall clean distclean
+.PHONY: help prepare update module module-debug tools demo test test-host test-vm test-debug test-all fuzz peers bench lint fmt install uninstall clean distclean
 
 help: ## this list
 	@echo 'swapksm: samepage merging for a stock Debian kernel, as a Rust module'
@@ -42,6 +42,9 @@ test-host: tools ## the tests that need no VM
 
 test-vm: tools module ## the tests in VMs
 	@tests/run --vm $(kernel_option)
+
+test-debug: ## the tests in VMs on the kernel with KASAN, lockdep, kmemleak, failures in turn (hours; KERNEL=kcsan: data races)
+	@$(MAKE) test-vm KERNEL=$(or $(KERNEL),debug)
 
 test-all: prepare ## every suite on the kernels it is for (most of a day; goes on where it was stopped); writes Documentation/test-results.md
 	@tests/all; rc=$$?; tests/all --table && exit $$rc

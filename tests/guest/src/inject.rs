@@ -104,6 +104,28 @@ impl Injection {
         }
     }
 
+    /// The `nth` possible failure of a kind from now on happens, in whatever task, and no other. (Two at the same moment may
+    /// be taken for one.)
+    pub fn order(&mut self, kind: &str, nth: u32) -> Outcome {
+        self.set(kind, "probability", "0")?;
+        self.set(kind, "times", "1")?;
+        // So many pass before: each takes one away while more than one is left.
+        self.set(kind, "space", &nth.to_string())?;
+        self.set(kind, "probability", "100")
+    }
+
+    /// Nothing of a kind is ordered any more. Whether the failure has happened.
+    pub fn ordered(&mut self, kind: &str) -> Outcome<bool> {
+        self.set(kind, "probability", "0")?;
+        let path = format!("{DEBUGFS}/{kind}/times");
+        let text = fs::read_to_string(&path).context(&path)?;
+        match text.trim() {
+            "0" => Ok(true),
+            "1" => Ok(false),
+            other => fail(format!("{path} holds '{other}'")),
+        }
+    }
+
     /// Nothing that happens on behalf of this function of the kernel is counted: what fails there has no consequence.
     pub fn spare(&mut self, name: &str) -> Outcome {
         let Ok(range) = function(name) else {
@@ -143,7 +165,9 @@ impl Injection {
         }
         let old = fs::read_to_string(&path).context(path.display())?;
         fs::write(&path, value).context(format!("writing '{value}' to {}", path.display()))?;
-        self.saved.push((path, old.trim().to_owned()));
+        if !self.saved.iter().any(|(known, _)| *known == path) {
+            self.saved.push((path, old.trim().to_owned()));
+        }
         Ok(())
     }
 }
@@ -223,16 +247,42 @@ impl Victim {
 
     /// Nothing is ordered any more. Whether the failure has happened.
     pub fn disarm(&self) -> Outcome<bool> {
-        let mut text = [0; 16];
-        let left = self.0.read_at(&mut text, 0);
+        let left = self.left();
+        // Where the calling thread is the victim, its copying to and from the kernel counts: the reading of the last one
+        // left is what fails. Then nothing is left, and it had not been reached before.
+        let reached = match left {
+            Ok(left) => Ok(left == 0),
+            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => match self.left() {
+                Ok(0) => Ok(false),
+                Ok(left) => Err(io::Error::other(format!(
+                    "EFAULT, and then it holds {left}"
+                ))),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
         // While something is ordered this very write may be what fails.
         let calm = self.order(0).or_else(|_| self.order(0));
+        let reached = reached.context("reading fail-nth")?;
         calm.context("writing 0 to fail-nth")?;
-        match left {
-            Ok(len) => Ok(text[..len].trim_ascii() == b"0"),
-            // Reading it was the n-th.
-            Err(_) => Ok(false),
+        Ok(reached)
+    }
+
+    /// The same of a task that may have ended meanwhile; what it reached then nobody knows, so nothing.
+    pub fn disarm_if_there(&self) -> Outcome<bool> {
+        match self.left() {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+            _ => self.disarm(),
         }
+    }
+
+    /// How many possible failures are still to pass, with the ordered one; 0: it has happened, or none is ordered.
+    fn left(&self) -> io::Result<u32> {
+        let mut text = [0; 16];
+        let len = self.0.read_at(&mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..len]);
+        let number = text.trim().parse();
+        number.map_err(|_| io::Error::other(format!("it holds '{}'", text.trim())))
     }
 
     fn order(&self, nth: u32) -> io::Result<()> {
@@ -246,17 +296,76 @@ impl Drop for Victim {
     }
 }
 
-/// Runs `one` with 1, 2, 3 …, the number of the failure that it is to order, until it says that this one was not reached,
-/// and tells how many were.
-pub fn each(what: &str, most: u32, mut one: impl FnMut(u32) -> Outcome<bool>) -> Outcome {
-    for nth in 1..=most {
-        if !one(nth).context(format!("{what}, failure {nth}"))? {
-            ktap::tell(&format!("{what}: {} failures, one at a time", nth - 1));
-            return Ok(());
+/// How many failures a series must reach, how many it may, and how often one must be missed to be the end of it.
+#[derive(Clone, Copy)]
+pub struct Series {
+    /// Fewer, and the series has not tested what it is for.
+    pub least: u32,
+    /// More, and something is wrong with the series.
+    pub most: u32,
+    /// One miss may be chance: other work was done meanwhile, or another task did it.
+    pub misses: u32,
+    /// There is no end of what may fail, so `most` is as far as the series goes.
+    pub endless: bool,
+}
+
+impl Series {
+    /// A series that ends when one failure was missed twice.
+    pub const fn new(least: u32, most: u32) -> Series {
+        Series {
+            least,
+            most,
+            misses: 2,
+            endless: false,
         }
     }
+
+    /// A series of the first failures of many.
+    pub const fn first(least: u32, most: u32) -> Series {
+        Series {
+            endless: true,
+            ..Series::new(least, most)
+        }
+    }
+}
+
+/// Runs `one` with 1, 2, 3 …, the number of the failure that it is to order, until it says that this one was not reached,
+/// again and again; tells how many were. Fails if they are fewer than they must be.
+pub fn each(what: &str, series: Series, mut one: impl FnMut(u32) -> Outcome<bool>) -> Outcome {
+    check!(series.least > 0, "{what}: no failure at all is no test");
+    let mut reached = 0;
+    while reached < series.most {
+        let nth = reached + 1;
+        let mut hit = false;
+        for _ in 0..series.misses {
+            hit = one(nth).context(format!("{what}, failure {nth}"))?;
+            if hit {
+                break;
+            }
+        }
+        if !hit {
+            ktap::tell(&format!(
+                "{what}: {reached} failures, one at a time (at least {})",
+                series.least
+            ));
+            check!(
+                reached >= series.least,
+                "{what}: only {reached} failures were possible, there should be {} or more: what was to fail was not called",
+                series.least
+            );
+            return Ok(());
+        }
+        reached = nth;
+    }
+    if series.endless {
+        ktap::tell(&format!(
+            "{what}: the first {reached} failures, one at a time"
+        ));
+        return Ok(());
+    }
     fail(format!(
-        "{what}: more than {most} failures are possible; the case tries no more"
+        "{what}: more than {} failures are possible; the case tries no more",
+        series.most
     ))
 }
 
@@ -317,14 +426,44 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_the_first_failure_that_is_not_reached() {
+    fn it_ends_with_the_first_failure_that_is_missed_twice() {
         let mut tried = Vec::new();
-        each("test", 10, |nth| {
+        each("test", Series::new(3, 10), |nth| {
             tried.push(nth);
             Ok(nth < 4)
         })
         .unwrap();
-        assert_eq!(tried, [1, 2, 3, 4]);
-        assert!(each("test", 10, |_| Ok(true)).is_err());
+        assert_eq!(tried, [1, 2, 3, 4, 4]);
+        assert!(each("test", Series::new(1, 10), |_| Ok(true)).is_err());
+    }
+
+    #[test]
+    fn one_miss_is_not_the_end() {
+        let mut tried = Vec::new();
+        each("test", Series::new(1, 10), |nth| {
+            tried.push(nth);
+            Ok(nth < 3 && tried.len() != 2)
+        })
+        .unwrap();
+        assert_eq!(tried, [1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn an_endless_series_ends_by_itself() {
+        let mut tried = 0;
+        each("test", Series::first(1, 5), |_| {
+            tried += 1;
+            Ok(true)
+        })
+        .unwrap();
+        assert_eq!(tried, 5);
+        assert!(each("test", Series::first(1, 5), |_| Ok(false)).is_err());
+    }
+
+    #[test]
+    fn too_few_are_no_success() {
+        assert!(each("test", Series::new(1, 10), |_| Ok(false)).is_err());
+        assert!(each("test", Series::new(4, 10), |nth| Ok(nth < 4)).is_err());
+        assert!(each("test", Series::new(0, 10), |_| Ok(false)).is_err());
     }
 }

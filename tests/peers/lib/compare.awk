@@ -27,7 +27,8 @@ at_file == 1 { next }
 # What a suite printed
 
 { ksm = at_file - 1 }
-$1 == "@begin" { test = test_of_run[$2]; failed = skipped = 0; next }
+$1 == "@begin" { test = test_of_run[$2]; failed = skipped = late = 0; next }
+$1 == "@timeout" { late = 1; next }
 $1 == "@end" { end_run($3); test = 0; next }
 $1 == "@died" { run[ksm, test_of_run[$2], "died"]++; count(test_of_run[$2], "(the guest)", "died"); test = 0; next }
 $1 == "@guest" { guest_end[ksm] = $2; next }
@@ -74,18 +75,21 @@ function count(t, name, outcome) {
 }
 
 # 4 is kselftest's exit code for skipping; stress-ng ends with 3 when it lacks a resource.
-function end_run(code,    class, late) {
-	if (code == 4 || (code == 3 && command[test] ~ /^stress-ng /))
+function end_run(code,    class) {
+	if (late)
+		class = "fail"
+	else if (code == 4 || (code == 3 && command[test] ~ /^stress-ng /))
 		class = "skip"
 	else if (code != 0 || failed)
 		class = "fail"
 	else
 		class = skipped ? "skip" : "ok"
-	late = code == 124 || code == 137 || code == 143
-	# By a signal: stopped, or killed for what it met in memory.
-	hung[ksm, test] += code >= 124
-	if (code != 0 && !failed)
-		count(test, late ? "(ends in time)" : "(exit code " code ")", class)
+	# Stopped, or killed for what it met in memory.
+	hung[ksm, test] += late || code > 128
+	if (late)
+		count(test, "(ends in time)", class)
+	else if (code != 0 && !failed)
+		count(test, "(exit code " code ")", class)
 	run[ksm, test, class]++
 }
 

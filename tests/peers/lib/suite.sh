@@ -54,6 +54,7 @@ key() {
 	{
 		lines_of "$1" | grep -v '^note '
 		cat "$REPO/tests/peers/guest"
+		cksum <"$KERNELS/$KREL/vmlinuz"
 		[ -z "$module" ] || cksum <"$module"
 		files_of "$1" | xargs cat | cksum
 		[[ $(lines_of "$1") != *stress-ng* ]] || cat "$PEERS/stress-ng/version"
@@ -77,6 +78,9 @@ follow() {
 	done
 }
 
+# How many times slower kernels with checkers are: as tests/guest/src/slow.rs has it.
+slow() { if debug_flavour "$kernel" >/dev/null; then echo 6; else echo 1; fi; }
+
 # run_guest SUITE KSM FILE FROM: one guest; its output goes to the end of FILE. The exit code is that of tools/vm run.
 run_guest() {
 	local suite=$1 ksm=$2 file=$3 options files rc=0
@@ -91,7 +95,8 @@ run_guest() {
 	# In a process group of its own, which an interruption ends.
 	set -m
 	# Debian keeps ptrace from writing to pages without permission, which a test of the kernel's does.
-	SWAPKSM_NO_BUILD=1 "$REPO/tools/vm" run --append proc_mem.force_override=always --timeout 1500 --log "$file.kernel" \
+	SWAPKSM_NO_BUILD=1 "$REPO/tools/vm" run --append proc_mem.force_override=always \
+		--timeout $((1500 * $(slow))) --env "SLOW=$(slow)" --log "$file.kernel" \
 		"${options[@]}" "$WORK/suite" "$WORK/bin" "$REPO/tests/peers/guest" -- ./guest "$4" \
 		>"$WORK/output" 2>"$file.vm" </dev/null &
 	CHILD=$!

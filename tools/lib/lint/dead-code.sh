@@ -21,7 +21,7 @@ is_of_a_crate() {
 	local dir=${1%/*} name=${1##*/} roots
 	name=${name%.rs}
 	case $1 in
-	*/src/main.rs | */src/lib.rs | */src/bin/* | */build.rs | kmod/swapksm_main.rs | tools/kernel/*) return 0 ;;
+	*/src/main.rs | */src/lib.rs | */src/bin/* | */build.rs | kmod/swapksm_main.rs | tools/kernel/* | tests/vm-runner/*) return 0 ;;
 	*/mod.rs) name=${dir##*/} dir=${dir%/*} ;;
 	# cargo takes each for a test of its own.
 	*/tests/*.rs) [ ! -e "${dir%/*}/Cargo.toml" ] || [ -e "$dir/Cargo.toml" ] || return 0 ;;

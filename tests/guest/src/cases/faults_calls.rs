@@ -14,7 +14,7 @@ use super::common::{merged_crowd, same};
 use super::faults_common::{in_order, prepare};
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::check;
-use crate::inject::{each, Scope, Victim};
+use crate::inject::{each, Scope, Series, Victim};
 use crate::ksm::DIRECTORY;
 use crate::pagemap;
 use crate::region::Region;
@@ -139,12 +139,13 @@ fn expected(error: &io::Error) -> bool {
 fn in_children(
     bench: &Bench,
     what: &str,
+    least: u32,
     one: impl Fn(&mut Scene<'_>, u32, &[u64]) -> Outcome<bool>,
 ) -> Outcome {
     let _injection = prepare(bench, Scope::Task)?;
     let mut others = merged_crowd(bench, OTHERS, PAGES)?;
     bench.ksm.stop()?;
-    each(what, MOST, |nth| {
+    each(what, Series::new(least, MOST), |nth| {
         // Whoever takes the last but one sharer's place may get new frames.
         let goal = others[0].frames()?;
         let mut worker = Worker::start(what, |steps| {
@@ -172,7 +173,7 @@ fn in_children(
 }
 
 fn mergeable(bench: &Bench) -> Outcome {
-    in_children(bench, "MADV_MERGEABLE", |scene, nth, goal| {
+    in_children(bench, "MADV_MERGEABLE", 1, |scene, nth, goal| {
         let ((), reached) = scene.call(nth, |region| region.advise(libc::MADV_MERGEABLE))?;
         scene.merge(goal)?;
         scene.region.verify(same)?;
@@ -181,7 +182,7 @@ fn mergeable(bench: &Bench) -> Outcome {
 }
 
 fn merge_any(bench: &Bench) -> Outcome {
-    in_children(bench, "PR_SET_MEMORY_MERGE", |scene, nth, goal| {
+    in_children(bench, "PR_SET_MEMORY_MERGE", 1, |scene, nth, goal| {
         let (_, reached) = scene.call(nth, |_| sys::prctl(67, [1, 0, 0, 0]))?;
         scene.merge(goal)?;
         scene.region.verify(same)?;
@@ -190,22 +191,27 @@ fn merge_any(bench: &Bench) -> Outcome {
 }
 
 fn unmergeable(bench: &Bench) -> Outcome {
-    in_children(bench, "MADV_UNMERGEABLE", |scene, nth, goal| {
-        scene.region.mergeable()?;
-        scene.merge(goal)?;
-        let ((), reached) = scene.call(nth, |region| region.advise(libc::MADV_UNMERGEABLE))?;
-        let frames = pagemap::frames(&scene.region.pagemap()?);
-        check!(
-            frames.iter().all(|frame| !goal.contains(frame)),
-            "pages are still merged after MADV_UNMERGEABLE has succeeded"
-        );
-        scene.region.verify(same)?;
-        Ok(reached)
-    })
+    in_children(
+        bench,
+        "MADV_UNMERGEABLE",
+        PAGES as u32,
+        |scene, nth, goal| {
+            scene.region.mergeable()?;
+            scene.merge(goal)?;
+            let ((), reached) = scene.call(nth, |region| region.advise(libc::MADV_UNMERGEABLE))?;
+            let frames = pagemap::frames(&scene.region.pagemap()?);
+            check!(
+                frames.iter().all(|frame| !goal.contains(frame)),
+                "pages are still merged after MADV_UNMERGEABLE has succeeded"
+            );
+            scene.region.verify(same)?;
+            Ok(reached)
+        },
+    )
 }
 
 fn fork(bench: &Bench) -> Outcome {
-    in_children(bench, "fork", |scene, nth, goal| {
+    in_children(bench, "fork", 1, |scene, nth, goal| {
         scene.region.mergeable()?;
         scene.merge(goal)?;
         let (child, reached) = scene.call(nth, |region| match sys::fork()? {
@@ -230,7 +236,7 @@ fn look_and_write(region: &Region) -> Outcome {
 }
 
 fn mremap(bench: &Bench) -> Outcome {
-    in_children(bench, "mremap", |scene, nth, goal| {
+    in_children(bench, "mremap", 6, |scene, nth, goal| {
         scene.region.mergeable()?;
         scene.merge(goal)?;
         let target = Region::map(1)?;
@@ -253,7 +259,7 @@ fn mremap(bench: &Bench) -> Outcome {
 }
 
 fn munmap(bench: &Bench) -> Outcome {
-    in_children(bench, "munmap", |scene, nth, goal| {
+    in_children(bench, "munmap", 3, |scene, nth, goal| {
         scene.region.mergeable()?;
         scene.merge(goal)?;
         let from = scene.region.page(2) as usize;
@@ -271,33 +277,37 @@ fn run_2(bench: &Bench) -> Outcome {
     let _injection = prepare(bench, Scope::Task)?;
     let victim = Victim::this()?;
     let path = format!("{DIRECTORY}/run");
-    each("writing 2 to run", MOST, |nth| {
-        let mut sharers = merged_crowd(bench, 3, PAGES)?;
-        bench.ksm.stop()?;
-        let run = File::options().write(true).open(&path).context(&path)?;
-        victim.arm(nth)?;
-        let result = run.write_at(b"2", 0);
-        let reached = victim.disarm()?;
-        match result {
-            Ok(_) => (),
-            Err(error) if reached && expected(&error) => {
-                bench.ksm.set("run", 2).context("again")?
+    each(
+        "writing 2 to run",
+        Series::new(3 * PAGES as u32, MOST),
+        |nth| {
+            let mut sharers = merged_crowd(bench, 3, PAGES)?;
+            bench.ksm.stop()?;
+            let run = File::options().write(true).open(&path).context(&path)?;
+            victim.arm(nth)?;
+            let result = run.write_at(b"2", 0);
+            let reached = victim.disarm()?;
+            match result {
+                Ok(_) => (),
+                Err(error) if reached && expected(&error) => {
+                    bench.ksm.set("run", 2).context("again")?
+                }
+                Err(error) => return fail(format!("failure reached: {reached}: {error}")),
             }
-            Err(error) => return fail(format!("failure reached: {reached}: {error}")),
-        }
-        super::common::frames_become(&sharers, 3 * PAGES)?;
-        bench.ksm.counter_becomes("pages_sharing", 0)?;
-        crate::sharer::verify(&mut sharers)?;
-        in_order(bench)?;
-        crate::sharer::finish(sharers)?;
-        Ok(reached)
-    })
+            super::common::frames_become(&sharers, 3 * PAGES)?;
+            bench.ksm.counter_becomes("pages_sharing", 0)?;
+            crate::sharer::verify(&mut sharers)?;
+            in_order(bench)?;
+            crate::sharer::finish(sharers)?;
+            Ok(reached)
+        },
+    )
 }
 
 /// Requests of /dev/ksm, as in shims/uapi/linux/ksm.h.
-const CREATE_SHARED_MEMORY_AREA: usize = 0xab01;
-const REGISTER_MEMORY_REGION: usize = 1 << 30 | 24 << 16 | 0xab20;
-const REMOVE_MEMORY_REGION: usize = 0xab21;
+pub(super) const CREATE_SHARED_MEMORY_AREA: usize = 0xab01;
+pub(super) const REGISTER_MEMORY_REGION: usize = 1 << 30 | 24 << 16 | 0xab20;
+pub(super) const REMOVE_MEMORY_REGION: usize = 0xab21;
 
 /// `struct ksm_memory_region`.
 #[repr(C)]
@@ -308,13 +318,37 @@ struct MemoryRegion {
     reserved_bits: u64,
 }
 
+/// Opens /dev/ksm.
+pub(super) fn open_device() -> io::Result<usize> {
+    let flags = (libc::O_RDWR | libc::O_CLOEXEC) as usize;
+    let (at, path) = (libc::AT_FDCWD as usize, c"/dev/ksm".as_ptr() as usize);
+    sys::syscall(libc::SYS_openat, [at, path, flags, 0, 0, 0])
+}
+
+/// Registers all of a region with an area.
+pub(super) fn register(area: &OwnedFd, region: &Region) -> io::Result<usize> {
+    let memory = MemoryRegion {
+        npages: region.pages() as u32,
+        pad: 0,
+        addr: region.addr() as u64,
+        reserved_bits: 0,
+    };
+    ioctl(area, REGISTER_MEMORY_REGION, &raw const memory as usize)
+}
+
 fn dev_ksm(bench: &Bench) -> Outcome {
     // One call after the other, each failing at its n-th place.
-    for (call, what) in ["open", "creating an area", "registering", "removing"]
-        .iter()
-        .enumerate()
+    for (call, (what, least)) in [
+        ("open", 2),
+        ("creating an area", 2),
+        ("registering", 2),
+        ("removing", 4),
+    ]
+    .into_iter()
+    .enumerate()
     {
-        in_children(bench, &format!("/dev/ksm: {what}"), |scene, nth, goal| {
+        let what = format!("/dev/ksm: {what}");
+        in_children(bench, &what, least, |scene, nth, goal| {
             let mut reached = false;
             let nth_of = |number: usize| if number == call { nth } else { 0 };
             let mut call =
@@ -323,32 +357,11 @@ fn dev_ksm(bench: &Bench) -> Outcome {
                     reached |= failed && number == call;
                     Ok::<usize, crate::case::Stop>(value)
                 };
-            let device = call(0, &mut |_| {
-                let flags = (libc::O_RDWR | libc::O_CLOEXEC) as usize;
-                sys::syscall(
-                    libc::SYS_openat,
-                    [
-                        libc::AT_FDCWD as usize,
-                        c"/dev/ksm".as_ptr() as usize,
-                        flags,
-                        0,
-                        0,
-                        0,
-                    ],
-                )
-            })?;
+            let device = call(0, &mut |_| open_device())?;
             let device = own(device);
             let area = call(1, &mut |_| ioctl(&device, CREATE_SHARED_MEMORY_AREA, 0))?;
             let area = own(area);
-            call(2, &mut |region| {
-                let memory = MemoryRegion {
-                    npages: PAGES as u32,
-                    pad: 0,
-                    addr: region.addr() as u64,
-                    reserved_bits: 0,
-                };
-                ioctl(&area, REGISTER_MEMORY_REGION, &raw const memory as usize)
-            })?;
+            call(2, &mut |region| register(&area, region))?;
             scene.merge(goal)?;
             call(3, &mut |_| ioctl(&area, REMOVE_MEMORY_REGION, 0))?;
             let frames = pagemap::frames(&scene.region.pagemap()?);
@@ -363,13 +376,13 @@ fn dev_ksm(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-fn ioctl(fd: &OwnedFd, request: usize, argument: usize) -> io::Result<usize> {
+pub(super) fn ioctl(fd: &OwnedFd, request: usize, argument: usize) -> io::Result<usize> {
     let fd = fd.as_raw_fd() as usize;
     sys::syscall(libc::SYS_ioctl, [fd, request, argument, 0, 0, 0])
 }
 
 /// A descriptor that a system call has just returned.
-fn own(fd: usize) -> OwnedFd {
+pub(super) fn own(fd: usize) -> OwnedFd {
     // SAFETY: it is new, so nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }

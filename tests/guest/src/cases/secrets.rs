@@ -94,8 +94,12 @@ fn outputs(pids: &[i32]) -> Vec<(String, String)> {
         .filter(|line| line.contains("swapksm"))
         .collect();
     found.push(("the kernel's log".into(), lines.join("\n")));
+    let pid = pids[0].to_string();
     for arguments in [
         &["status"][..],
+        &["status", "--json"],
+        &["status", "--pid", &pid],
+        &["status", "--pid", &pid, "--json"],
         &["status", "--help"],
         &["load", "swapksm.ko"],
     ] {

@@ -13,7 +13,15 @@
 
 static char *how = "";
 module_param(how, charp, 0);
-MODULE_PARM_DESC(how, "warn, bug, deaf, stuck, out-of-bounds, abba, leak or race");
+MODULE_PARM_DESC(how, "what to do: a name of the table below");
+
+/* misbehave_rust.rs */
+void rust_out_of_bounds(void);
+void rust_use_after_free(void);
+void rust_sleep_in_atomic(void);
+void rust_overflow(void);
+void rust_assertion(void);
+void rust_count(void);
 
 static DEFINE_MUTEX(one);
 static DEFINE_MUTEX(other);
@@ -91,51 +99,91 @@ static void leak(void)
 
 static int counter;
 
-static int count(void *unused)
+static noinline void count(void)
 {
+	for (int i = 0; i < 1000; i++)
+		counter++;
+}
+
+struct counting {
+	void (*count)(void);
+};
+
+static int count_on(void *data)
+{
+	const struct counting *counting = data;
+
 	while (!kthread_should_stop()) {
-		for (int i = 0; i < 1000; i++)
-			counter++;
+		counting->count();
 		cond_resched();
 	}
 	return 0;
 }
 
 /* Two threads count with the same number, and nothing between them. */
-static void race(void)
+static void race_by(void (*count)(void))
 {
+	struct counting counting = { count };
 	struct task_struct *threads[2];
 	int i;
 
 	for (i = 0; i < 2; i++)
-		threads[i] = kthread_run(count, NULL, "misbehave");
+		threads[i] = kthread_run(count_on, &counting, "misbehave");
 	msleep(10000);
 	for (i = 0; i < 2; i++)
 		if (!IS_ERR(threads[i]))
 			kthread_stop(threads[i]);
 }
 
+static void race(void)
+{
+	race_by(count);
+}
+
+static void rust_race(void)
+{
+	race_by(rust_count);
+}
+
+static void warn(void)
+{
+	WARN(1, "misbehave: on purpose\n");
+}
+
+static void bug(void)
+{
+	BUG();
+}
+
+static const struct {
+	const char *how;
+	void (*what)(void);
+} mistakes[] = {
+	{ "warn", warn },
+	{ "bug", bug },
+	{ "deaf", deaf },
+	{ "stuck", stuck },
+	{ "out-of-bounds", out_of_bounds },
+	{ "abba", abba },
+	{ "leak", leak },
+	{ "race", race },
+	{ "rust-out-of-bounds", rust_out_of_bounds },
+	{ "rust-use-after-free", rust_use_after_free },
+	{ "rust-sleep-in-atomic", rust_sleep_in_atomic },
+	{ "rust-overflow", rust_overflow },
+	{ "rust-assertion", rust_assertion },
+	{ "rust-race", rust_race },
+};
+
 static int __init misbehave_init(void)
 {
-	if (!strcmp(how, "warn"))
-		WARN(1, "misbehave: on purpose\n");
-	else if (!strcmp(how, "bug"))
-		BUG();
-	else if (!strcmp(how, "deaf"))
-		deaf();
-	else if (!strcmp(how, "stuck"))
-		stuck();
-	else if (!strcmp(how, "out-of-bounds"))
-		out_of_bounds();
-	else if (!strcmp(how, "abba"))
-		abba();
-	else if (!strcmp(how, "leak"))
-		leak();
-	else if (!strcmp(how, "race"))
-		race();
-	else
-		return -EINVAL;
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(mistakes); i++) {
+		if (!strcmp(how, mistakes[i].how)) {
+			mistakes[i].what();
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 static void __exit misbehave_exit(void)
