@@ -95,6 +95,11 @@ unsigned int swapksm_folio_mapcount(const struct folio *folio)
 	return folio_mapcount(folio);
 }
 
+bool swapksm_folio_is_mapped_only(struct folio *folio, unsigned int count)
+{
+	return folio_mapcount(folio) <= count && (!folio_test_swapcache(folio) || folio_free_swap(folio));
+}
+
 bool swapksm_folio_is_swapcache(const struct folio *folio)
 {
 	return folio_test_swapcache(folio);

@@ -35,6 +35,11 @@ void swapksm_folio_unlock(struct folio *folio);
 bool swapksm_folio_is_ksm(const struct folio *folio);
 bool swapksm_folio_is_mapped(const struct folio *folio);
 unsigned int swapksm_folio_mapcount(const struct folio *folio);
+/*
+ * Is an anonymous folio mapped @count times at most, with no swap entry of it anywhere? If so it leaves the swap cache.
+ * Folio locked.
+ */
+bool swapksm_folio_is_mapped_only(struct folio *folio, unsigned int count);
 bool swapksm_folio_is_swapcache(const struct folio *folio);
 /* The swap entry of a folio in the swap cache, as a number. Folio locked. */
 unsigned long swapksm_folio_swap(const struct folio *folio);

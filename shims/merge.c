@@ -8,6 +8,9 @@
  * counted: who got a reference before that is counted, who comes later finds no PTE and takes the slow path, which
  * waits for our page-table lock. So a page that passes the count has no reader or writer but the page tables.
  *
+ * A merged page that is replaced by another needs none of that: nobody writes to either, a long-term pin asks for a page of
+ * its own first (FAULT_FLAG_UNSHARE), and a short one goes on reading what both have.
+ *
  * Exclusive. Before a page may be shared its PageAnonExclusive must go, again with the PTE cleared and flushed
  * (folio_try_share_anon_rmap_pte()).
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The two page-table actions of merging: turning a private page into a merged one in place, and mapping a merged page
- * instead of a private one with the same bytes.
+ * instead of another one with the same bytes, private or merged as well.
  *
  * Both are called with the mmap lock of the VMA's mm held for reading and one reference of the caller's on the page
  * (more would look like somebody's pin). Both invalidate through mmu notifiers, our own included. May sleep.

@@ -134,7 +134,8 @@ pub(crate) struct ChunkState {
     live: Slots,
     /// Slots that are Stable.
     stable: Slots,
-    /// Stable slots whose page has been looked at since their pointer was installed: nothing is left to be done there.
+    /// Stable slots whose page has been looked at since their pointer was installed: nothing is left to be done there,
+    /// unless there are other copies of it ([`ChunkState::revisit`]).
     visited: Slots,
     /// Slots an invalidation hit and the reaper has not looked at yet.
     suspect: Slots,
@@ -268,6 +269,11 @@ impl ChunkState {
         if self.live.has(slot) && self.stable.has(slot) {
             self.visited.put(slot, true);
         }
+    }
+
+    /// A Stable slot has to be looked at again.
+    pub(crate) fn revisit(&mut self, slot: usize) {
+        self.visited.put(slot, false);
     }
 
     /// Marks one slot as suspect. Returns 1 if it was not.

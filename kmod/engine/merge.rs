@@ -12,7 +12,7 @@ use super::{
     chunk::{ByHash, Chunk, Item},
     hash::Realm,
     locks::Live,
-    node::{Key, Node, Sharer},
+    node::{Key, NewSharer, Node, Sharer},
     reap,
     space::{MmUser, MmapRead},
     tree::Tree,
@@ -25,6 +25,7 @@ use crate::{
     sys::{
         bindings as b,
         folio::{Folio, LockedFolio, Page},
+        thread,
     },
 };
 
@@ -179,8 +180,7 @@ fn candidate(engine: &mut Engine, first: Live<Node>, realm: Realm) -> Option<(Li
         let count = node.state.lock().count();
         if count > 0 && count < limit {
             if let Some(folio) = node.folio() {
-                // Migrated to another NUMA node, or broken: no partner any more.
-                if nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned() {
+                if is_partner(&folio, realm) {
                     node.lead(engine, first);
                     return Some((node, folio));
                 }
@@ -209,6 +209,18 @@ fn merge_into(
     let Some(lock) = at.user.try_read_lock() else {
         return false;
     };
+    merge_locked(engine, at, page, (node, folio), sharer, lock)
+}
+
+/// The same with the mmap lock, which is gone afterwards, and memory for the sharer.
+fn merge_locked(
+    engine: &mut Engine,
+    at: At<'_>,
+    page: &Page,
+    (node, folio): (Live<Node>, Folio),
+    sharer: NewSharer,
+    lock: MmapRead<'_>,
+) -> bool {
     let vma = lock.mergeable_vma(at.address());
     if vma.is_null() {
         return false;
@@ -229,8 +241,15 @@ fn merge_into(
         unsafe { b::swapksm_merge_into(vma, at.address(), page.as_ptr(), folio.page()) == 0 }
     };
     if done {
+        // Of another copy of the page (`gather`). It is still on that one's list, which only its folio's lock opens, and two are
+        // not waited for at a time; a walk that meets it there finds another page mapped.
+        let left = at.chunk.take_sharer(engine, at.slot);
         reap::unhang(engine, at.chunk, at.slot);
         share(engine, at, sharer, node, vma, &lock);
+        drop((folio, lock));
+        if let Some(left) = left {
+            Node::part(engine, left);
+        }
     }
     done
 }
@@ -239,7 +258,7 @@ fn merge_into(
 fn share(
     engine: &mut Engine,
     at: At<'_>,
-    sharer: super::node::NewSharer,
+    sharer: NewSharer,
     node: Live<Node>,
     vma: *mut b::vm_area_struct,
     _lock: &MmapRead<'_>,
@@ -477,6 +496,7 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
     };
     if is_known {
         rekey(engine, node, page.pfn());
+        gather(engine, at, page, node);
         return;
     }
     reap::unhang(engine, at.chunk, at.slot);
@@ -501,6 +521,98 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
     if is_mapped && folio.node() == node.as_ptr().cast() {
         share(engine, at, sharer, node, vma, &lock);
     }
+}
+
+/// Moves a sharer of one copy of a merged page to another that has more of them, so that the copies that a time in swap
+/// leaves behind (who came meanwhile found no page to be merged with), or sharers that have gone, become one again.
+///
+/// Both pages are merged, so nobody writes to either; that the mapping is still the one that was looked at, and both
+/// pages' bytes, are compared as for any merge. Whoever walks the sharers of the page that is left, for reclaim or migration,
+/// meets one whose entry is another, as after an munmap; those of the other page cannot be walked before the sharer is
+/// on the list, since its folio is locked.
+///
+/// Forks that the scanner has not come by yet are found through a sharer, in walks and at swap-in, so none leaves as long
+/// as there may be any: the mmap lock keeps this sharer from forking between the look and the end. What a
+/// look cannot tell is a fork that hides behind a sharer whose mapping has just gone; it is found again at its visit, as
+/// after its parent's exit.
+fn gather(engine: &mut Engine, at: At<'_>, page: &Page, node: Live<Node>) {
+    if node.next_copy(engine) == node {
+        return;
+    }
+    let realm = realm_of(at.chunk, page.pfn());
+    let Some(other) = larger_copy(engine, node, realm) else {
+        return;
+    };
+    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
+        return;
+    };
+    let Some(lock) = at.user.try_read_lock() else {
+        return;
+    };
+    if has_only_sharers(node) {
+        // May be the end of `node`.
+        merge_locked(engine, at, page, other, sharer, lock);
+    }
+}
+
+/// Is the page mapped by nobody but the sharers, and nobody's in swap? Then its swap slot is freed. False also when that cannot
+/// be told without waiting.
+fn has_only_sharers(node: Live<Node>) -> bool {
+    let Some(folio) = node.folio().and_then(Folio::try_lock_owned) else {
+        return false;
+    };
+    if folio.node() != node.as_ptr().cast() {
+        return false;
+    }
+    let count = node.state.lock().count();
+    folio.is_mapped_only(count)
+}
+
+/// Has the scanner come by all sharers of a node again if they can move to a larger copy: those it has seen it passes over
+/// otherwise.
+pub(super) fn revisit_sharers(engine: &Engine, node: Live<Node>) {
+    let key = node.key.get(engine);
+    let realm = Realm {
+        group: key.group,
+        nid: key.nid,
+    };
+    if node.folio().is_none() || larger_copy(engine, node, realm).is_none() {
+        return;
+    }
+    for sharer in node.sharers(engine) {
+        sharer.chunk().state.lock().revisit(sharer.slot());
+        thread::cond_resched();
+    }
+}
+
+/// A copy with more sharers than `node` and room for one more, with its page. Of two with equally many one is taken for the
+/// larger, so that no sharer goes to and fro.
+fn larger_copy(engine: &Engine, node: Live<Node>, realm: Realm) -> Option<(Live<Node>, Folio)> {
+    let limit = CONFIG.max_page_sharing.load(Relaxed);
+    let own = (node.state.lock().count(), node.as_ptr());
+    if own.0 >= limit {
+        return None;
+    }
+    let mut other = node.next_copy(engine);
+    for _ in 0..COPIES {
+        if other == node {
+            return None;
+        }
+        let count = other.state.lock().count();
+        if (count, other.as_ptr()) > own && count < limit {
+            let folio = other.folio();
+            if let Some(folio) = folio.filter(|folio| is_partner(folio, realm)) {
+                return Some((other, folio));
+            }
+        }
+        other = other.next_copy(engine);
+    }
+    None
+}
+
+/// Not migrated to another NUMA node, nor broken.
+fn is_partner(folio: &Folio, realm: Realm) -> bool {
+    nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned()
 }
 
 /// While merging across NUMA nodes is forbidden: a page that migrated belongs to another realm now.

@@ -16,7 +16,7 @@
 //!
 //! A sharer is an item whose page-table entry names the node's page: present, as a migration entry on its way, or as the
 //! node's swap entry. Membership ends when the reaper has read an entry that names something else, not when an
-//! invalidation comes.
+//! invalidation comes; or when the scanner has moved the mapping to another copy (`merge::gather`).
 //!
 //! # When it ends
 //!
@@ -402,9 +402,14 @@ impl Node {
     /// folio that we take if there is one; the hook has the node's lock, and who is on the way with a reference to the
     /// node finds it gone from the list.
     pub(crate) fn detach(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
-        let Some(sharer) = chunk.take_sharer(engine, slot) else {
-            return;
-        };
+        if let Some(sharer) = chunk.take_sharer(engine, slot) {
+            Node::part(engine, sharer);
+        }
+    }
+
+    /// Takes a sharer that no item leads to any more from its node's list, and frees it. Locks the node's folio, so no other
+    /// may be locked. May sleep.
+    pub(crate) fn part(engine: &mut Engine, sharer: Live<Sharer>) {
         let node = sharer.node();
         let raw = sharer.as_ptr();
         {

@@ -211,7 +211,7 @@ fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) -> bool {
 }
 
 /// Frees nodes whose last mappings, unregistered forks, went without telling us. Of contents with several merged pages
-/// only the one in the tree is looked at unless `chains` says so.
+/// only the one in the tree is looked at unless `chains` says so; then their sharers are also brought together.
 pub(super) fn prune(engine: &mut Engine, chains: bool) {
     let mut link = engine.stable.first();
     while !link.is_null() {
@@ -232,11 +232,15 @@ pub(super) fn prune(engine: &mut Engine, chains: bool) {
             let after = node.next_copy(engine);
             if node.state.lock().count() == 0 {
                 node.try_free(engine);
+            } else {
+                merge::revisit_sharers(engine, node);
             }
             node = after;
         }
         if first.state.lock().count() == 0 {
             first.try_free(engine);
+        } else if chains {
+            merge::revisit_sharers(engine, first);
         }
         link = next;
         thread::cond_resched();

@@ -103,6 +103,12 @@ impl LockedFolio {
         unsafe { b::swapksm_folio_is_mapped(self.as_ptr()) }
     }
 
+    /// Is it mapped, so many times at most, and in swap for nobody? Then it has no swap slot any more.
+    pub(crate) fn is_mapped_only(&self, count: u32) -> bool {
+        // SAFETY: Locked.
+        unsafe { b::swapksm_folio_is_mapped_only(self.as_ptr(), count) }
+    }
+
     pub(crate) fn is_poisoned(&self) -> bool {
         self.0.is_poisoned()
     }

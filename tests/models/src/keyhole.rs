@@ -7,7 +7,7 @@
 //!
 //! | step | code |
 //! | --- | --- |
-//! | `Detach`, `Look…`, `Unlink` | `Node::detach` with `Node::lock_page`: the keyhole (`Node::folio`), the folio's lock, the key again, then the list under the node's lock |
+//! | `Detach`, `Look…`, `Unlink` | `Node::part` with `Node::lock_page`: the keyhole (`Node::folio`), the folio's lock, the key again, then the list under the node's lock |
 //! | `Free…` | `Node::try_free`, the same page lock again |
 //! | `Walk…` | `rmap::walk`: the key of a locked folio, then the node's list |
 //! | `Migrate…` | migrate_folio(): the key is on the new folio, then `rmap::migrate` |

@@ -15,7 +15,7 @@
 //! | `Hook…` | `swapin::decide` with the folio locked, then what do_swap_page() maps |
 //! | `ForkFault` | the same by a fork that finds the entry to be another's: `entries::forget_if`, `reap::doubt` |
 //! | `Drop`, `FreeSlot` | reclaim frees the unmapped folio; the last user of the swap slot is gone |
-//! | `Reap…` | `reap::reap`, `judge`, `verdict` (with `swapksm_swapin_is_busy()`: what it puts off is a wait here), `Node::detach` |
+//! | `Reap…` | `reap::reap`, `judge`, `verdict` (with `swapksm_swapin_is_busy()`: what it puts off is a wait here), `Node::part` |
 //! | `Visit` | `Chunk::install` and what `scan::visit` does where nothing is to be merged |
 
 use stateright::Property;
@@ -540,7 +540,7 @@ impl Membership {
                 }
                 match verdict {
                     Verdict::Gone => {
-                        // `Node::detach` takes the lock of the page, if there is one.
+                        // `Node::part` takes the lock of the page, if there is one.
                         (s.item != Item::Stable || !s.resident || s.folio_lock.is_none())
                             .then_some(())?;
                         s.item = Item::Free;

@@ -18,7 +18,7 @@
 //! | `Map` | do_swap_page() maps what it was told to, if the entry is still there |
 //! | `Swapoff` | the same by unuse_pte(), which takes a page that is exclusive for writable |
 //! | `Merge` | `merge::merge_into`: an own page with the node's bytes |
-//! | `Reap` | the reaper ends a sharer whose entry names something else: `Node::detach`, `Node::try_free` |
+//! | `Reap` | the reaper ends a sharer whose entry names something else: `Node::part`, `Node::try_free` |
 //! | `Fork`, `Move`, `Zap`, `Unmergeable` | fork(), mremap(), MADV_DONTNEED, MADV_UNMERGEABLE |
 //! | `Deactivate`, `TakeKey`, `Dissolve` | `engine::deactivate`: `set_active`, then the two halves of `Node::dissolve` |
 
@@ -523,7 +523,7 @@ impl Revive {
         Some(())
     }
 
-    /// `Node::detach` and `Node::try_free`: both take the lock of the node's page, if there is one.
+    /// `Node::part` and `Node::try_free`: both take the lock of the node's page, if there is one.
     fn leave(&self, s: &mut State) -> Option<()> {
         let folio = Self::node_folio(s);
         if let Some(folio) = folio {

@@ -230,6 +230,15 @@ pub(crate) unsafe fn swapksm_folio_mapcount(folio: *const folio) -> u32 {
     unsafe { of(folio) }.mapcount.load(SeqCst) as u32
 }
 
+pub(crate) unsafe fn swapksm_folio_is_mapped_only(folio: *mut folio, count: u32) -> bool {
+    let folio = unsafe { of(folio) };
+    if folio.mapcount.load(SeqCst) as u32 > count {
+        return false;
+    }
+    super::swap::try_free(folio);
+    folio.swap.load(SeqCst) == 0
+}
+
 pub(crate) unsafe fn swapksm_folio_is_swapcache(folio: *const folio) -> bool {
     unsafe { of(folio) }.swap.load(SeqCst) != 0
 }

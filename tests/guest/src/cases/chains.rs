@@ -27,6 +27,11 @@ pub const CASES: &[Case] = &[
         "max_page_sharing cannot be changed while pages are merged",
         busy,
     ),
+    Case::new(
+        "chains/one_again",
+        "copies become one as soon as one has room for all sharers",
+        one_again,
+    ),
     Case::new("chains/go_away", "chains go away with their pages", go_away),
 ];
 
@@ -99,6 +104,26 @@ fn busy(bench: &Bench) -> Outcome {
     );
     bench.ksm.set("run", 2)?;
     bench.ksm.set("max_page_sharing", 100)?;
+    sharer::finish(sharers)
+}
+
+fn one_again(bench: &Bench) -> Outcome {
+    const PAGES: usize = 16;
+    bench.only_ours("copies that become one")?;
+    bench.ksm.set("max_page_sharing", 4)?;
+    let mut sharers = sharer::Sharer::crowd(7, PAGES, super::common::same)?;
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES * 2)?;
+    // Of each page one copy has four sharers and the other three, whoever they are.
+    sharer::finish(sharers.drain(..3).collect())?;
+    frames_become(&sharers, PAGES)?;
+    bench.ksm.counter_becomes("stable_node_chains", 0)?;
+    bench.ksm.counter_becomes("stable_node_dups", 0)?;
+    bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 3 * PAGES as i64)?;
+    sharer::verify(&mut sharers)?;
     sharer::finish(sharers)
 }
 

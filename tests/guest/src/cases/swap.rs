@@ -11,6 +11,7 @@ use crate::pagemap::{self, FLAG_KSM};
 use crate::procfs;
 use crate::sharer;
 use crate::sys;
+use crate::wait;
 use crate::{check, check_eq};
 
 /// The cases.
@@ -80,6 +81,18 @@ pub const CASES: &[Case] = &[
         "swap/newcomer",
         "equal pages of a process that comes while the others are out",
         newcomer,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/newcomers",
+        "processes that come and are merged while the others are out share with them when they are back",
+        newcomers,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/newcomers_and_fork",
+        "the same while a fork that nobody has seen yet has the pages in swap",
+        newcomers_and_fork,
     )
     .room(Room::Swap),
     Case::new(
@@ -313,6 +326,68 @@ fn newcomer(bench: &Bench) -> Outcome {
     crowd.sharers.push(newcomer);
     crowd.verify()?;
     frames_become(&crowd.sharers, PAGES)?;
+    crowd.finish()
+}
+
+fn newcomers(bench: &Bench) -> Outcome {
+    const PAGES: usize = 256;
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out()?;
+    bench.ksm.start()?;
+    // Two, which are merged with each other: what the others have is not in memory.
+    let two = [swapping::newcomer(PAGES)?, swapping::newcomer(PAGES)?];
+    frames_become(&two, PAGES).context("newcomers alone")?;
+    check_eq!(
+        sharer::frames(&crowd.sharers)?.len(),
+        0,
+        "pages of the others that are in memory"
+    );
+    crowd.verify()?;
+    crowd.sharers.extend(two);
+    bench.only_ours("copies that become one")?;
+    frames_become(&crowd.sharers, PAGES)?;
+    bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 4 * PAGES as i64)?;
+    crowd.verify()?;
+    for (index, sharer) in crowd.sharers.iter_mut().enumerate() {
+        sharer.write(index, 0x800 + index as u64)?;
+    }
+    crowd.finish()
+}
+
+fn newcomers_and_fork(bench: &Bench) -> Outcome {
+    const PAGES: usize = 256;
+    bench.only_ours("copies that become one")?;
+    bench.ksm.set("stable_node_chains_prune_millisecs", 0)?;
+    let mut crowd = Crowd::merged(bench, 2, PAGES)?;
+    // The only sharer of each page is the parent.
+    drop(crowd.sharers.pop());
+    crowd.push_out()?;
+    let child = crowd.sharers[0].fork()?;
+    bench.ksm.start()?;
+    let two = [swapping::newcomer(PAGES)?, swapping::newcomer(PAGES)?];
+    frames_become(&two, PAGES).context("newcomers alone")?;
+    let copied = bench.ksm.number("swapin_copied")?;
+    crowd.verify()?;
+    // The scanner comes by the parent, and would have moved it.
+    bench.ksm.passes(4)?;
+    let entries = pagemap::of(child, crowd.sharers[0].addr(), PAGES)?;
+    let out = entries.iter().filter(|entry| entry.swapped()).count();
+    check_eq!(out, PAGES, "pages of the child that are out");
+    crowd.sharers[0].verify_child()?;
+    check_eq!(bench.ksm.number("swapin_copied")?, copied, "copies");
+    // Parent, child and newcomers have the same pages in the end.
+    wait::until("the child has the same frames as the newcomers", || {
+        let frames = pagemap::frames(&pagemap::of(child, crowd.sharers[0].addr(), PAGES)?);
+        let goal = two[0].frames()?;
+        let same = frames.iter().filter(|frame| goal.contains(frame)).count();
+        Ok((same == PAGES, same))
+    })?;
+    crowd.sharers.extend(two);
+    frames_become(&crowd.sharers, PAGES)?;
+    crowd.sharers[0].end_child()?;
     crowd.finish()
 }
 

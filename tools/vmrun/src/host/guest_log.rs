@@ -286,10 +286,11 @@ mod tests {
 
     /// A report with that title and these functions in its stacks.
     fn race(title: &str, functions: &[&str]) -> String {
-        let stacks: String = functions
+        let stacks: Vec<String> = functions
             .iter()
             .map(|function| format!("[    9.2]  {function}\n"))
             .collect();
+        let stacks = stacks.concat();
         format!("{title}\n[    9.2] read to 0x1 of 8 bytes by task 5 on cpu 0:\n{stacks}[    9.2] Reported by Kernel Concurrency Sanitizer on:\n")
     }
 
