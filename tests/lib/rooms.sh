@@ -12,7 +12,7 @@ room_options() {
 	swap-zram) echo --zram 128M "${breakable[@]}" ;;
 	swap-zswap) echo --swap 128M --append zswap.enabled=1 ;;
 	# Part of the memory is movable, so that memory can be taken offline.
-	numa) echo --numa 2 --append kernelcore=400M ;;
+	numa) echo --numa 2 --swap 128M --append kernelcore=400M ;;
 	takeover) echo --no-load --swap 128M ;;
 	faults) echo --swap 128M "${breakable[@]}" ;;
 	# The translator's CPU can run guests of its own.

@@ -2,130 +2,79 @@
 
 //! Memory that goes offline.
 
-use std::fs;
+use std::time::{Duration, Instant};
 
-use super::common::{frames_become, same};
+use super::common::{frames_become, same, self_check};
+use super::memory_block::{Block, Filler};
 use super::numa;
-use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
-use crate::check_eq;
-use crate::pagemap;
+use super::swapping::{self, Crowd};
+use crate::case::{fail, Bench, Case, Context, Outcome, Room};
+use crate::ksm::Ksm;
+use crate::pagemap::{self, FLAG_KSM};
+use crate::pipe_pages::PipePages;
 use crate::region::Region;
-use crate::sabotage::{self, Sabotage};
 use crate::sharer::{self, Sharer};
-use crate::sys::PAGE;
+use crate::slow;
+use crate::sys::is_errno;
+use crate::wait::{self, patience};
+use crate::worker::Worker;
+use crate::{check, check_eq, sys};
 
 /// The cases.
-pub const CASES: &[Case] = &[Case::new(
-    "hotplug/offline",
-    "taking memory offline moves the merged pages in it",
-    offline,
-)
-.room(Room::Numa)];
+pub const CASES: &[Case] = &[
+    Case::new(
+        "hotplug/offline",
+        "taking memory offline moves the merged pages in it",
+        offline,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "hotplug/offline_refused",
+        "memory with a page that cannot be moved stays online: the scanner and writers of knobs go on",
+        offline_refused,
+    )
+    .room(Room::Numa),
+    Case::new(
+        "hotplug/offline_while_out",
+        "memory goes offline while merged pages are in swap and in the swap cache",
+        offline_while_out,
+    )
+    .room(Room::Numa)
+    .seconds(240),
+];
 
 const PAGES: usize = 64;
-const DIRECTORY: &str = "/sys/devices/system/memory";
+/// Seconds after which who takes memory offline is told to give up.
+const GIVES_UP: Duration = Duration::from_secs(3);
 
-/// A block of memory that can be taken offline.
-struct Block {
-    state: String,
-    frames: std::ops::Range<u64>,
-}
-
-impl Block {
-    /// Finds a block of node 0 that goes offline, puts it online again.
-    fn find() -> Outcome<Block> {
-        let path = format!("{DIRECTORY}/block_size_bytes");
-        let Ok(text) = fs::read_to_string(&path) else {
-            return skip("memory cannot be taken offline here");
-        };
-        let bytes = u64::from_str_radix(text.trim(), 16)
-            .or_else(|_| fail(format!("{path} holds '{text}'")))?;
-        let count = bytes / PAGE as u64;
-        for number in 0.. {
-            let block = format!("/sys/devices/system/node/node0/memory{number}");
-            if !std::path::Path::new(&format!("{DIRECTORY}/memory{number}")).exists() {
-                break;
-            }
-            let zones = fs::read_to_string(format!("{block}/valid_zones")).unwrap_or_default();
-            let state = format!("{block}/state");
-            if zones.trim() == "Movable" && fs::write(&state, "offline").is_ok() {
-                fs::write(&state, "online_movable").context(&state)?;
-                return Ok(Block {
-                    state,
-                    frames: number * count..(number + 1) * count,
-                });
-            }
-        }
-        skip("no block of node 0 can be taken offline")
-    }
-
-    /// Maps pages whose frames lie in the block.
-    fn map_inside(&self) -> Outcome<Region> {
-        let region = Region::map(PAGES)?;
-        // Takes all of the block and more; what lies elsewhere is given back.
-        let ballast =
-            numa::map_pages_on(0, 3 * (self.frames.end - self.frames.start) as usize / 2)?;
-        let mut found = 0;
-        for index in 0..ballast.pages() {
-            ballast.poke(index, 0, 1);
-            if index % 1024 < 1023 {
-                continue;
-            }
-            let part = index - 1023;
-            let entries =
-                pagemap::of(std::process::id() as i32, ballast.page(part) as usize, 1024)?;
-            for (offset, entry) in entries.into_iter().enumerate() {
-                let inside = entry
-                    .frame()
-                    .is_some_and(|frame| self.frames.contains(&frame));
-                // Neighbours would come from neighbouring frames: leave gaps.
-                if inside && offset % 3 == 0 && found < PAGES {
-                    ballast.move_page(part + offset, &region, found)?;
-                    found += 1;
-                }
-            }
-            if found == PAGES {
-                return Ok(region);
-            }
-        }
-        skip(format!("only {found} of {PAGES} pages came from the block"))
-    }
-}
-
-fn offline(bench: &Bench) -> Outcome {
-    numa::two_nodes()?;
-    let block = Block::find()?;
-    let mut sharers: Vec<Sharer> = (0..3)
-        .map(|_| Sharer::start_in(|| block.map_inside(), true, same))
+/// Processes of equal pages, all of them in the block, merged.
+fn merged_inside(bench: &Bench, block: &Block, count: usize) -> Outcome<Vec<Sharer>> {
+    let sharers: Vec<Sharer> = (0..count)
+        .map(|_| Sharer::start_in(|| block.map_inside(PAGES), true, same))
         .collect::<Outcome<_>>()?;
     bench.ksm.start()?;
     frames_become(&sharers, PAGES)?;
-    let inside = |sharer: &Sharer| {
-        Ok::<_, crate::case::Stop>(
-            sharer
-                .frames()?
-                .iter()
-                .filter(|frame| block.frames.contains(frame))
-                .count(),
-        )
-    };
     check_eq!(
-        inside(&sharers[0])?,
+        block.count(&sharers[0].frames()?),
         PAGES,
         "merged pages in the block before"
     );
-    let state = if sabotage::is(Sabotage::NoMove) {
-        "online"
-    } else {
-        "offline"
-    };
-    fs::write(&block.state, state).context(format!("taking {} offline", block.state))?;
-    let after = inside(&sharers[0]);
+    Ok(sharers)
+}
+
+fn offline(bench: &Bench) -> Outcome {
+    let block = Block::find()?;
+    let mut sharers = merged_inside(bench, &block, 3)?;
+    block.offline_at_last()?;
+    let after = sharers[0].frames();
     let merged = frames_become(&sharers, PAGES);
     let right = sharer::verify(&mut sharers);
-    fs::write(&block.state, "online_movable")
-        .context(format!("taking {} online again", block.state))?;
-    check_eq!(after?, 0, "merged pages left in the block that is offline");
+    block.online()?;
+    check_eq!(
+        block.count(&after?),
+        0,
+        "merged pages left in the block that is offline"
+    );
     merged?;
     right?;
     bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
@@ -135,4 +84,166 @@ fn offline(bench: &Bench) -> Outcome {
     sharers.push(Sharer::start(PAGES, same)?);
     frames_become(&sharers, PAGES)?;
     sharer::finish(sharers)
+}
+
+/// The kernel tries for ever to move a page that a pipe refers to, until a signal ends it.
+fn offline_refused(bench: &Bench) -> Outcome {
+    let block = Block::find()?;
+    let mut sharers = merged_inside(bench, &block, 3)?;
+    let pinned = block.map_inside(1)?;
+    pinned.write(0, 0xb10c);
+    let pipe = PipePages::splice(&pinned, 0..1)?;
+    let mut offliner = Worker::start("who takes memory offline", |steps| {
+        steps.step(0)?;
+        alarm(slow::limit(GIVES_UP))?;
+        match block.try_offline() {
+            Err(error) if is_errno(&error, libc::EINTR) => Ok(()),
+            other => fail(format!(
+                "taking memory offline, with a page in a pipe, ended with {other:?}, not by a signal"
+            )),
+        }
+    })?;
+    offliner.arrived()?;
+    offliner.go(0)?;
+    // Pages move when everybody has been told.
+    let begun = wait::until("merged pages are moved from the block", || {
+        let inside = block.count(&sharers[0].frames()?);
+        Ok((inside == 0, inside))
+    });
+    let writer = Worker::start("writer of run", |_| {
+        let start = Instant::now();
+        Ksm.set("run", 2)?;
+        check!(
+            start.elapsed() < patience(),
+            "run took {:?}",
+            start.elapsed()
+        );
+        Ok(())
+    })?;
+    let newcomer = Sharer::start(PAGES, same)?;
+    std::thread::sleep(GIVES_UP / 6);
+    let run = bench.ksm.number("run")?;
+    let (own, merged) = (newcomer.frames()?, sharers[0].frames()?);
+    let shared = own.iter().any(|frame| merged.contains(frame));
+    // What was seen was seen in the meantime, if it is the meantime still.
+    let meanwhile = block.state()? == "going-offline";
+    let ended = offliner.ended();
+    let state = block.state()?;
+    if state != "online" {
+        block.online()?;
+    }
+    ended?;
+    begun?;
+    check_eq!(state, "online", "the block's state when it was given up");
+    check!(
+        !meanwhile || run == 1 && !shared,
+        "while memory was going offline run became {run}, and a newcomer was merged: {shared}"
+    );
+    writer
+        .ended()
+        .context("the writer of run when memory is settled")?;
+    sharers.push(newcomer);
+    frames_become(&sharers, sharers.len() * PAGES).context("after run 2")?;
+    for (file, value) in [("merge_across_nodes", 0), ("max_page_sharing", 12)] {
+        let start = Instant::now();
+        // Pages may still be on their way out of the books.
+        bench.ksm.counter_becomes("pages_shared", 0)?;
+        bench.ksm.set(file, value)?;
+        check!(
+            start.elapsed() < patience(),
+            "{file} took {:?}",
+            start.elapsed()
+        );
+    }
+    bench.ksm.set("merge_across_nodes", 1)?;
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES).context("merged again")?;
+    sharer::verify(&mut sharers)?;
+    self_check(&bench.ksm)?;
+    let copy = Region::map(1)?;
+    pipe.read(&copy)?;
+    copy.verify_page(0, 0xb10c).context("out of the pipe")?;
+    // Nothing is in the way any more.
+    block.offline_at_last()?;
+    let after = sharer::frames(&sharers);
+    let right = pinned.verify_page(0, 0xb10c);
+    block.online()?;
+    check_eq!(block.count(&after?), 0, "merged pages left in the block");
+    right?;
+    frames_become(&sharers, PAGES)?;
+    sharer::finish(sharers)
+}
+
+/// A signal comes after so long; what the calling process does ends with EINTR then.
+fn alarm(after: Duration) -> Outcome {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all zero is a valid sigaction: no flags, so that calls are not begun again.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: a valid action whose handler does nothing.
+    let set = unsafe { libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) };
+    sys::check(set.into()).context("sigaction")?;
+    // SAFETY: plain system call.
+    unsafe { libc::alarm(after.as_secs() as u32) };
+    Ok(())
+}
+
+fn offline_while_out(bench: &Bench) -> Outcome {
+    const MANY: usize = 256;
+    const ROUNDS: usize = 4;
+    swapping::device()?;
+    let block = Block::find()?;
+    let _filler = Filler::make(&block)?;
+    let mut crowd = Crowd::merged_in(bench, 3, MANY, || numa::map_near(0, MANY))?;
+    for round in 0..ROUNDS {
+        once_while_out(bench, &block, &mut crowd, round)
+            .context(format!("round {round}"))
+            .inspect_err(|_| drop(block.online()))?;
+    }
+    bench.ksm.start()?;
+    frames_become(&crowd.sharers, MANY)?;
+    bench.ksm.counter_becomes("pages_shared", MANY as i64)?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", 2 * MANY as i64)?;
+    self_check(&bench.ksm)?;
+    crowd.finish()
+}
+
+/// All pages go out, some come back, for some of the processes; then the block goes offline.
+fn once_while_out(bench: &Bench, block: &Block, crowd: &mut Crowd, round: usize) -> Outcome {
+    crowd.push_out()?;
+    // What is read is in the swap cache for the others, the rest is out, or on its way.
+    crowd.sharers[round % 3].touch_every(0, 2)?;
+    let present = crowd.sharers[round % 3].frames()?;
+    let inside = block.count(&present);
+    check!(
+        inside * 2 > present.len(),
+        "{inside} of {} pages that came back are in the block",
+        present.len()
+    );
+    let out = sharer::swapped(&crowd.sharers)?;
+    check!(out > 0, "no page is out");
+    block.offline_at_last()?;
+    let left = block.count(&sharer::frames(&crowd.sharers)?);
+    crowd.verify()?;
+    let frames = sharer::frames(&crowd.sharers)?;
+    let read = block.count(&frames);
+    block.online()?;
+    check_eq!(left, 0, "pages left in the block that is offline");
+    check_eq!(read, 0, "pages that came back to the block that is offline");
+    crate::runner::log(&format!(
+        "round {round}: {inside} pages in the block, {out} entries out, now {} frames",
+        pagemap::distinct(&frames)
+    ));
+    if bench.ours() {
+        let pages = frames.len() / crowd.sharers.len();
+        check_eq!(pagemap::distinct(&frames), pages, "frames of all");
+        check_eq!(
+            pagemap::count_flag(&frames, FLAG_KSM)?,
+            frames.len(),
+            "pages that are merged"
+        );
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod fragments;
 mod hotplug;
 mod kvm;
 mod mapping;
+mod memory_block;
 mod merge;
 mod migrate;
 mod null_disk;

@@ -56,8 +56,17 @@ pub fn map_on(node: usize) -> Outcome<Region> {
 
 /// Maps any number of pages that come from `node` only.
 pub fn map_pages_on(node: usize, pages: usize) -> Outcome<Region> {
+    map_by(libc::MPOL_BIND, node, pages)
+}
+
+/// Maps any number of pages that come from `node` if it has any.
+pub fn map_near(node: usize, pages: usize) -> Outcome<Region> {
+    map_by(libc::MPOL_PREFERRED, node, pages)
+}
+
+fn map_by(policy: i32, node: usize, pages: usize) -> Outcome<Region> {
     let region = Region::map(pages)?;
-    let (mask, policy) = (1u64 << node, libc::MPOL_BIND as usize);
+    let (mask, policy) = (1u64 << node, policy as usize);
     let mask = std::ptr::from_ref(&mask) as usize;
     sys::syscall(
         libc::SYS_mbind,

@@ -7,6 +7,7 @@
 //! mixed at random (`stress`, `soak`), O_DIRECT reads (`pins/direct_read`), 50 changes of charge (`takeover/cycles`).
 
 mod calls;
+mod hotplug;
 mod huge;
 mod machine;
 mod memory;
@@ -199,6 +200,20 @@ pub const CASES: &[Case] = &[
         machine::numa_balancing,
     )
     .room(Room::Numa),
+    Case::new(
+        "races/memory_offline",
+        "memory that goes offline and comes back",
+        hotplug::scan,
+    )
+    .room(Room::Numa)
+    .seconds(240),
+    Case::new(
+        "races/memory_offline_knobs",
+        "the same, with writers of the knobs that wait for it",
+        hotplug::knobs,
+    )
+    .room(Room::Numa)
+    .seconds(240),
     Case::new(
         "races/load_against_run",
         "loading and unloading while somebody writes to run",

@@ -4,11 +4,12 @@
 
 use std::fs;
 
-use super::common::{merged_crowd, same};
+use super::common::{frames_become, same};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::cgroup::Group;
 use crate::check_eq;
 use crate::procfs;
+use crate::region::Region;
 use crate::setting::Setting;
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
@@ -25,9 +26,23 @@ pub struct Crowd {
 impl Crowd {
     /// Starts `count` processes of `pages` equal pages, merged; the scanner is stopped afterwards.
     pub fn merged(bench: &Bench, count: usize, pages: usize) -> Outcome<Crowd> {
+        Crowd::merged_in(bench, count, pages, || Region::map(pages))
+    }
+
+    /// The same over regions that `map` makes.
+    pub fn merged_in(
+        bench: &Bench,
+        count: usize,
+        pages: usize,
+        map: impl Fn() -> Outcome<Region>,
+    ) -> Outcome<Crowd> {
         device()?;
         let group = Group::enter("swap")?;
-        let sharers = merged_crowd(bench, count, pages)?;
+        let sharers = (0..count)
+            .map(|_| Sharer::start_in(&map, true, same))
+            .collect::<Outcome<Vec<_>>>()?;
+        bench.ksm.start()?;
+        frames_become(&sharers, pages)?;
         bench.ksm.stop()?;
         Ok(Crowd {
             sharers,
@@ -88,6 +103,11 @@ impl Crowd {
     /// Lets every process compare its pages byte by byte, which brings them in.
     pub fn verify(&mut self) -> Outcome {
         sharer::verify(&mut self.sharers)
+    }
+
+    /// The processes alone; the group stays until they have ended.
+    pub fn into_sharers(self) -> Vec<Sharer> {
+        self.sharers
     }
 
     /// Ends all processes after a last comparison.

@@ -75,7 +75,7 @@ pub fn compaction(bench: &Bench) -> Outcome {
 }
 
 /// The frame of each page of a racer's; 0 where it is not merged.
-fn merged_frames(racer: &Racer) -> Outcome<Vec<u64>> {
+pub fn merged_frames(racer: &Racer) -> Outcome<Vec<u64>> {
     let frame = |entry: pagemap::Entry| match entry.frame() {
         Some(frame) if pagemap::flags(frame)? & FLAG_KSM != 0 => Ok(frame),
         _ => Ok(0),
@@ -197,7 +197,7 @@ fn move_all(racer: &mut Racer) -> Outcome<usize> {
 }
 
 /// Writes that may be refused, as another process has just written something else.
-fn may_set(file: &str, value: u64) -> Outcome {
+pub fn may_set(file: &str, value: u64) -> Outcome {
     match Ksm.try_set(file, &value.to_string()) {
         Err(error) if is_errno(&error, libc::EBUSY) || is_errno(&error, libc::EINVAL) => Ok(()),
         other => other.context(format!("writing '{value}' to {file}")),
