@@ -127,7 +127,7 @@ void *swapksm_space_find(struct swapksm_space *space, unsigned long *index, unsi
 
 int swapksm_space_insert(struct swapksm_space *space, unsigned long index, void *chunk)
 {
-	return xa_insert(&space->chunks, index, chunk, GFP_KERNEL | __GFP_NOWARN);
+	return xa_insert(&space->chunks, index, chunk, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 }
 
 void swapksm_space_erase(struct swapksm_space *space, unsigned long index)
@@ -189,11 +189,6 @@ struct mm_struct *swapksm_mm_of_pid(int number)
 bool swapksm_mm_has_no_users(struct mm_struct *mm)
 {
 	return atomic_read(&mm->mm_users) == 0;
-}
-
-bool swapksm_mm_abandoned(struct mm_struct *mm)
-{
-	return atomic_read(&mm->mm_users) <= 1;
 }
 
 static bool is_ending(const struct task_struct *process)

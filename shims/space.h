@@ -63,9 +63,8 @@ void swapksm_mm_read_lock_alone(struct mm_struct *mm);
  */
 struct mm_struct *swapksm_mm_of_pid(int number);
 
-/* Has the last user gone? The second is for a caller that is a user itself: has the last other one? */
+/* Has the last user gone? */
 bool swapksm_mm_has_no_users(struct mm_struct *mm);
-bool swapksm_mm_abandoned(struct mm_struct *mm);
 
 /*
  * Does any process run in @mm that is not being ended, and has the OOM killer left it its memory? Users who only look at it

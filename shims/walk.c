@@ -78,7 +78,7 @@ static int collect_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end, struc
 	pte_t *pte;
 
 	cond_resched();
-	if (swapksm_mm_abandoned(walk->mm))
+	if (swapksm_mm_has_no_users(walk->mm))
 		return 1;
 
 	ptl = pmd_trans_huge_lock(pmdp, walk->vma);
@@ -120,7 +120,7 @@ bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max,
 		const unsigned long start = max(vma->vm_start, addr);
 		const unsigned long end = min(vma->vm_end, limit);
 
-		if (start >= limit || found->count >= max || swapksm_mm_abandoned(mm))
+		if (start >= limit || found->count >= max || swapksm_mm_has_no_users(mm))
 			break;
 		cond_resched();
 		if (!(vma->vm_flags & VM_MERGEABLE))
@@ -213,7 +213,7 @@ struct vm_area_struct *swapksm_mergeable_vma(struct mm_struct *mm, unsigned long
 {
 	struct vm_area_struct *vma;
 
-	if (swapksm_mm_abandoned(mm))
+	if (swapksm_mm_has_no_users(mm))
 		return NULL;
 	vma = vma_lookup(mm, addr);
 	return vma && (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma ? vma : NULL;
@@ -345,7 +345,7 @@ static void keep_copy(struct vm_area_struct *vma, unsigned long addr)
 static bool for_nobody(struct mm_struct *mm, bool write_lock)
 {
 	if (!write_lock)
-		return swapksm_mm_abandoned(mm);
+		return swapksm_mm_has_no_users(mm);
 	return current->mm != mm && !swapksm_mm_has_process(mm);
 }
 
@@ -387,7 +387,7 @@ int swapksm_break_all(struct mm_struct *mm)
 	int err = 0;
 
 	for_each_vma(vmi, vma) {
-		if (swapksm_mm_abandoned(mm))
+		if (swapksm_mm_has_no_users(mm))
 			break;
 		if (vma->vm_flags & VM_MERGEABLE)
 			err = swapksm_break_range(vma, vma->vm_start, vma->vm_end, false);

@@ -13,7 +13,7 @@ use super::{
     for_each_node, hold,
     locks::Live,
     reap,
-    space::{self, MmUser, MmapRead, Space},
+    space::{self, MmapRead, Space},
     word::State,
     Engine,
 };
@@ -81,8 +81,7 @@ pub(crate) fn self_check(out: &mut dyn Write) -> Result<bool> {
 }
 
 fn check_space(engine: &mut Engine, space: Live<Space>, tally: &mut Tally, out: &mut dyn Write) {
-    let user = MmUser::get(&space);
-    let lock = user.as_ref().map(MmUser::read_lock_alone);
+    let lock = space.read_lock_alone();
     let mut index = 0;
     while let Some(chunk) = space.find(engine, &mut index, usize::MAX >> 21) {
         for slot in 0..SLOTS {
@@ -116,7 +115,7 @@ fn differs(
     space: Live<Space>,
     chunk: Live<Chunk>,
     slot: usize,
-    lock: &MmapRead<'_>,
+    lock: &MmapRead,
 ) -> Option<&'static str> {
     for _ in 0..100 {
         let before = space.look();
@@ -133,7 +132,7 @@ fn differs(
     None
 }
 
-fn look(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Option<&'static str> {
+fn look(chunk: Live<Chunk>, slot: usize, lock: &MmapRead) -> Option<&'static str> {
     let (pfn, suspect, sharer) = {
         let mut state = chunk.state.lock();
         (state.pfn(slot), state.is_suspect(slot), state.sharer(slot))

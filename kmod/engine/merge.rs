@@ -14,7 +14,7 @@ use super::{
     locks::Live,
     node::{Key, NewSharer, Node, Sharer},
     reap,
-    space::{MmUser, MmapRead},
+    space::{MmapRead, Reading},
     tree::Tree,
     word::State,
     Engine,
@@ -31,13 +31,25 @@ use crate::{
 
 /// The item being looked at.
 #[derive(Clone, Copy)]
-pub(crate) struct At<'a> {
+pub(crate) struct At {
     pub(crate) chunk: Live<Chunk>,
     pub(crate) slot: usize,
-    pub(crate) user: &'a MmUser,
 }
 
-impl At<'_> {
+impl At {
+    /// Its mm, which may be dying.
+    fn mm(&self) -> *mut b::mm_struct {
+        self.chunk.space().mm()
+    }
+
+    /// Takes the mmap lock for reading if that can be had at once, and the mm lives.
+    fn try_read_lock(&self) -> Option<MmapRead> {
+        match self.chunk.space().try_read_lock() {
+            Reading::Possible(lock) => Some(lock),
+            Reading::Later | Reading::Gone => None,
+        }
+    }
+
     fn address(&self) -> usize {
         self.chunk.address(self.slot)
     }
@@ -86,7 +98,7 @@ pub(crate) enum Outcome {
 }
 
 /// A private page: takes its hash, and merges it if it is the one of the last visit.
-pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) -> Outcome {
+pub(crate) fn visit_private(engine: &mut Engine, at: At, page: Page) -> Outcome {
     let realm = realm_of(at.chunk, page.pfn());
     if at.chunk.state.lock().state(at.slot) == State::Stable {
         // Its mapping was given a page of its own without telling us: large swap-in, for one.
@@ -125,8 +137,8 @@ pub(crate) fn visit_private(engine: &mut Engine, at: At<'_>, page: Page) -> Outc
 }
 
 /// Maps the zero page instead of an empty one.
-fn merge_zero(engine: &mut Engine, at: At<'_>, page: &Page) -> bool {
-    let Some(lock) = at.user.try_read_lock() else {
+fn merge_zero(engine: &mut Engine, at: At, page: &Page) -> bool {
+    let Some(lock) = at.try_read_lock() else {
         return true;
     };
     let vma = lock.mergeable_vma(at.address());
@@ -148,7 +160,7 @@ fn merge_zero(engine: &mut Engine, at: At<'_>, page: &Page) -> bool {
 }
 
 /// Tries the merged pages with this content. True: done with this page for now.
-fn merge_stable(engine: &mut Engine, at: At<'_>, page: &Page, realm: Realm, hash: u64) -> bool {
+fn merge_stable(engine: &mut Engine, at: At, page: &Page, realm: Realm, hash: u64) -> bool {
     let mut link = engine.stable.first_equal(hash);
     let mut tries = TRIES;
     while !link.is_null() && tries > 0 {
@@ -196,17 +208,11 @@ fn candidate(engine: &mut Engine, first: Live<Node>, realm: Realm) -> Option<(Li
 }
 
 /// Maps the page of `node` instead of `page`. True when that is done.
-fn merge_into(
-    engine: &mut Engine,
-    at: At<'_>,
-    page: &Page,
-    node: Live<Node>,
-    folio: Folio,
-) -> bool {
-    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
+fn merge_into(engine: &mut Engine, at: At, page: &Page, node: Live<Node>, folio: Folio) -> bool {
+    let Some(sharer) = Sharer::alloc(at.mm()) else {
         return false;
     };
-    let Some(lock) = at.user.try_read_lock() else {
+    let Some(lock) = at.try_read_lock() else {
         return false;
     };
     merge_locked(engine, at, page, (node, folio), sharer, lock)
@@ -215,11 +221,11 @@ fn merge_into(
 /// The same with the mmap lock, which is gone afterwards, and memory for the sharer.
 fn merge_locked(
     engine: &mut Engine,
-    at: At<'_>,
+    at: At,
     page: &Page,
     (node, folio): (Live<Node>, Folio),
     sharer: NewSharer,
-    lock: MmapRead<'_>,
+    lock: MmapRead,
 ) -> bool {
     let vma = lock.mergeable_vma(at.address());
     if vma.is_null() {
@@ -257,11 +263,11 @@ fn merge_locked(
 /// Adds the item to the sharers of a node whose folio is locked.
 fn share(
     engine: &mut Engine,
-    at: At<'_>,
+    at: At,
     sharer: NewSharer,
     node: Live<Node>,
     vma: *mut b::vm_area_struct,
-    _lock: &MmapRead<'_>,
+    _lock: &MmapRead,
 ) {
     let mut index = 0;
     // SAFETY: The mmap lock is held.
@@ -273,7 +279,7 @@ fn share(
 /// not inserted but tried again in the next pass.
 fn merge_unstable(
     engine: &mut Engine,
-    at: At<'_>,
+    at: At,
     page: Page,
     realm: Realm,
     hash: u64,
@@ -340,22 +346,15 @@ pub(crate) fn page_of(chunk: Live<Chunk>, slot: usize) -> Option<Page> {
 /// Two private pages with the same bytes: makes the first a node's page in place, then maps it instead of the second.
 fn merge_two(
     engine: &mut Engine,
-    at: At<'_>,
+    at: At,
     page: Page,
     chunk: Live<Chunk>,
     slot: usize,
     partner: Page,
     hash: u64,
 ) {
-    let Some(other) = MmUser::get(&chunk.space()) else {
-        return;
-    };
-    let second = At {
-        chunk,
-        slot,
-        user: &other,
-    };
-    let Some(lock) = other.try_read_lock() else {
+    let second = At { chunk, slot };
+    let Some(lock) = second.try_read_lock() else {
         return;
     };
     let is_mergeable = !lock.mergeable_vma(second.address()).is_null();
@@ -376,7 +375,7 @@ fn merge_two(
     if !merged {
         reap::unhang(engine, chunk, slot);
         // A merged page with one mapping is of no use. The copy's invalidation makes the reaper end the sharer.
-        let lock = at.user.try_read_lock();
+        let lock = at.try_read_lock();
         let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| {
             lock.mergeable_vma(at.address())
         });
@@ -390,8 +389,8 @@ fn merge_two(
 }
 
 /// Makes the page at an item the page of a new node.
-fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<Live<Node>> {
-    let sharer = Sharer::alloc(at.user.mm())?;
+fn make_node(engine: &mut Engine, at: At, page: &Page, hash: u64) -> Option<Live<Node>> {
+    let sharer = Sharer::alloc(at.mm())?;
     let realm = realm_of(at.chunk, page.pfn());
     let key = Key {
         group: realm.group,
@@ -399,7 +398,7 @@ fn make_node(engine: &mut Engine, at: At<'_>, page: &Page, hash: u64) -> Option<
         hash,
     };
     let node = Node::alloc(engine, key)?;
-    let Some(lock) = at.user.try_read_lock() else {
+    let Some(lock) = at.try_read_lock() else {
         node.put();
         return None;
     };
@@ -479,7 +478,7 @@ fn page_of_ring(engine: &Engine, first: Live<Node>) -> Option<Folio> {
 
 /// A merged page: its item becomes a sharer of its node, if it is not one. That is how forked copies become known; they
 /// may exceed `max_page_sharing`.
-pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
+pub(crate) fn visit_merged(engine: &mut Engine, at: At, page: &Page) {
     // SAFETY: The engine is held and we have a reference.
     let Some(node) = (unsafe { Node::of_folio(page.folio()) }) else {
         // Merged for good before we came.
@@ -500,10 +499,10 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
         return;
     }
     reap::unhang(engine, at.chunk, at.slot);
-    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
+    let Some(sharer) = Sharer::alloc(at.mm()) else {
         return;
     };
-    let Some(lock) = at.user.try_read_lock() else {
+    let Some(lock) = at.try_read_lock() else {
         return;
     };
     let vma = lock.mergeable_vma(at.address());
@@ -535,7 +534,7 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At<'_>, page: &Page) {
 /// as there may be any: the mmap lock keeps this sharer from forking between the look and the end. What a
 /// look cannot tell is a fork that hides behind a sharer whose mapping has just gone; it is found again at its visit, as
 /// after its parent's exit.
-fn gather(engine: &mut Engine, at: At<'_>, page: &Page, node: Live<Node>) {
+fn gather(engine: &mut Engine, at: At, page: &Page, node: Live<Node>) {
     if node.next_copy(engine) == node {
         return;
     }
@@ -543,10 +542,10 @@ fn gather(engine: &mut Engine, at: At<'_>, page: &Page, node: Live<Node>) {
     let Some(other) = larger_copy(engine, node, realm) else {
         return;
     };
-    let Some(sharer) = Sharer::alloc(at.user.mm()) else {
+    let Some(sharer) = Sharer::alloc(at.mm()) else {
         return;
     };
-    let Some(lock) = at.user.try_read_lock() else {
+    let Some(lock) = at.try_read_lock() else {
         return;
     };
     if has_only_sharers(node) {

@@ -279,12 +279,11 @@ fn unmerge(engine: &mut Engine) -> Result {
         if result.is_err() {
             return;
         }
-        if let Some(user) = space::MmUser::get(&space) {
-            result = user.read_lock_killable().and_then(|lock| {
-                // SAFETY: The mmap lock is held.
-                kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) })
-            });
-        }
+        result = space.read_lock_killable().and_then(|lock| match lock {
+            // SAFETY: The mmap lock is held.
+            Some(lock) => kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) }),
+            None => Ok(()),
+        });
     });
     drop(first_victim);
     result?;

@@ -23,7 +23,7 @@ use super::{
     hold,
     locks::{Event, Live, Spin},
     node::Node,
-    space::{MmUser, MmapRead, Space},
+    space::{MmapRead, Reading, Space},
     word::State,
     Engine,
 };
@@ -254,22 +254,29 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) -> bool {
     // An invalidation counts itself before it marks, so the one that marked these is over, with what it changed, or is
     // seen here as running: then what still stands in the page table says nothing.
     let unsettled = space.look().covers(chunk.index);
-    // The reads of page tables below need the mm; those of a dead one name nothing any more.
+    // The reads of page tables below need the mm; those of a dying one name nothing that lasts.
     space.get();
-    let user = MmUser::get(&space);
     let mut put_off = false;
+    let mut gone = Slots::default();
     {
-        let lock = match user.as_ref().map(MmUser::try_read_lock) {
-            // Who keeps his mmap lock shall not keep us: everybody waits for us.
-            Some(None) => Reading::Later,
-            Some(Some(lock)) => Reading::Possible(lock),
-            None => Reading::Gone,
-        };
+        // Who keeps his mmap lock shall not keep us: everybody waits for us.
+        let lock = space.try_read_lock();
         each(&suspects, |slot| {
-            put_off |= !judge(engine, chunk, slot, &lock, unsettled);
-            STATS.pending.dec();
+            match judge(chunk, slot, &lock, unsettled) {
+                Judgement::Stays => {}
+                Judgement::Ends => {
+                    gone.put(slot, true);
+                }
+                Judgement::Later => {
+                    suspect(chunk, slot);
+                    put_off = true;
+                }
+            }
         });
     }
+    // Without the mmap lock, whose owner shall not wait for the folio locks that this takes: nobody hangs an item in or out but us.
+    each(&gone, |slot| forget(engine, chunk, slot));
+    each(&suspects, |_| STATS.pending.dec());
     chunk.try_free(engine);
     space.put();
     put_off
@@ -283,41 +290,30 @@ fn each(slots: &Slots, mut then: impl FnMut(usize)) {
     }
 }
 
-/// Can page tables be read?
-enum Reading<'a> {
-    Possible(MmapRead<'a>),
+enum Judgement {
+    Stays,
+    Ends,
+    /// It cannot be told yet.
     Later,
-    /// The mm has no users: there is nothing left to read.
-    Gone,
 }
 
-/// Decides what became of an item. False: it cannot be told yet.
-fn judge(
-    engine: &mut Engine,
-    chunk: Live<Chunk>,
-    slot: usize,
-    lock: &Reading<'_>,
-    unsettled: bool,
-) -> bool {
+/// Decides what became of an item. The engine is held.
+fn judge(chunk: Live<Chunk>, slot: usize, lock: &Reading, unsettled: bool) -> Judgement {
     let (state, live) = {
         let mut chunk = chunk.state.lock();
         (chunk.state(slot), chunk.is_live(slot))
     };
     match state {
-        State::Free => {}
+        State::Free => Judgement::Stays,
         // Found again by the scanner in the meantime.
-        State::Volatile | State::Unstable if live => {}
-        State::Volatile | State::Unstable => forget(engine, chunk, slot),
+        State::Volatile | State::Unstable if live => Judgement::Stays,
+        State::Volatile | State::Unstable => Judgement::Ends,
         State::Stable => match verdict(chunk, slot, lock) {
-            Verdict::Member | Verdict::InSwap(_) if !unsettled => {}
-            Verdict::Gone => forget(engine, chunk, slot),
-            Verdict::Member | Verdict::InSwap(_) | Verdict::Later => {
-                suspect(chunk, slot);
-                return false;
-            }
+            Verdict::Member | Verdict::InSwap(_) if !unsettled => Judgement::Stays,
+            Verdict::Gone => Judgement::Ends,
+            Verdict::Member | Verdict::InSwap(_) | Verdict::Later => Judgement::Later,
         },
     }
-    true
 }
 
 enum Verdict {
@@ -328,7 +324,7 @@ enum Verdict {
     Later,
 }
 
-fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) -> Verdict {
+fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
     let lock = match lock {
         Reading::Possible(lock) => lock,
         Reading::Later => return Verdict::Later,
@@ -349,7 +345,7 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading<'_>) -> Verdict {
 }
 
 /// Does the page-table entry of a Stable item still name its node's page?
-fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead<'_>) -> Verdict {
+fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead) -> Verdict {
     let Some(sharer) = chunk.state.lock().sharer(slot) else {
         return Verdict::Gone;
     };

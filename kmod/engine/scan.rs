@@ -15,7 +15,7 @@ use super::{
     merge::{self, At, Outcome},
     node::{Node, NO_PFN},
     reap,
-    space::{self, Look, MmUser, Space, Watch},
+    space::{self, Look, Reading, Space, Watch},
     word::State,
     Engine,
 };
@@ -280,11 +280,6 @@ enum Progress {
 
 /// Takes the next pages of a space, at most `max`.
 fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> Progress {
-    let Some(user) = MmUser::get(&space) else {
-        space.kill();
-        leave(engine, space);
-        return Progress::Scanned(0);
-    };
     match space.watch() {
         Watch::Yes => {}
         Watch::Later => return Progress::Again,
@@ -297,24 +292,24 @@ fn scan_space(engine: &mut Engine, space: Live<Space>, max: u32) -> Progress {
         leave(engine, space);
         return Progress::Scanned(0);
     };
-    let progress = scan_found(engine, space, &user, &mut found, max);
+    let progress = scan_found(engine, space, &mut found, max);
     engine.found = Some(found);
     progress
 }
 
-fn scan_found(
-    engine: &mut Engine,
-    space: Live<Space>,
-    user: &MmUser,
-    found: &mut Found,
-    max: u32,
-) -> Progress {
+fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u32) -> Progress {
     let address = space.scan_at.get(engine);
     let mut any = space.seen_mergeable.get(engine);
     let look = space.look();
     let has_pages = {
-        let Some(lock) = user.try_read_lock() else {
-            return Progress::Again;
+        let lock = match space.try_read_lock() {
+            Reading::Possible(lock) => lock,
+            Reading::Later => return Progress::Again,
+            Reading::Gone => {
+                space.kill();
+                leave(engine, space);
+                return Progress::Scanned(0);
+            }
         };
         let has_pages = found.collect(&lock, address, max, &mut any);
         if !has_pages && !any {
@@ -337,7 +332,7 @@ fn scan_found(
     if let Some(last_passed) = found.index().checked_sub(1) {
         unmerged(engine, space, address, last_passed);
     }
-    match scan_chunk(engine, space, user, found, look) {
+    match scan_chunk(engine, space, found, look) {
         Some((scanned, next)) => {
             space.scan_at.set(engine, found.address(next));
             Progress::Scanned(scanned)
@@ -398,7 +393,6 @@ fn drop_stale(engine: &mut Engine, chunk: Live<Chunk>, stale: &Slots) {
 fn scan_chunk(
     engine: &mut Engine,
     space: Live<Space>,
-    user: &MmUser,
     found: &Found,
     look: Look,
 ) -> Option<(u32, usize)> {
@@ -451,7 +445,7 @@ fn scan_chunk(
             scanned += 1;
             continue;
         }
-        match visit(engine, At { chunk, slot, user }) {
+        match visit(engine, At { chunk, slot }) {
             Visit::Done => scanned += 1,
             Visit::Skipped => {}
             // A second time, so that it goes on in any case.
@@ -484,7 +478,7 @@ enum Visit {
 }
 
 /// Looks at one item.
-fn visit(engine: &mut Engine, at: At<'_>) -> Visit {
+fn visit(engine: &mut Engine, at: At) -> Visit {
     let Some(page) = merge::page_of(at.chunk, at.slot) else {
         return Visit::Lost;
     };
@@ -532,7 +526,7 @@ impl Found {
 
     fn collect(
         &mut self,
-        lock: &space::MmapRead<'_>,
+        lock: &space::MmapRead,
         address: usize,
         max: u32,
         any: &mut bool,

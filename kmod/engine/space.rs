@@ -357,7 +357,7 @@ impl Space {
         self.refs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subscribes to invalidations, the first time. Called by the scanner with a user of the mm. May sleep.
+    /// Subscribes to invalidations, the first time. Called by the scanner. May sleep.
     pub(crate) fn watch(self: Live<Self>) -> Watch {
         let life = self.state.lock().life;
         match life {
@@ -365,8 +365,12 @@ impl Space {
             Life::Watched => return Watch::Yes,
             Life::Dead => return Watch::No,
         }
+        let Some(_user) = MmUser::get(&self) else {
+            self.kill();
+            return Watch::No;
+        };
         self.get();
-        // SAFETY: The caller holds a user of the mm.
+        // SAFETY: We hold a user of the mm.
         let err = unsafe { b::swapksm_space_subscribe(self.c()) };
         if err != 0 {
             self.put();
@@ -588,6 +592,10 @@ pub(crate) enum Watch {
 }
 
 /// A user of an mm: while held, its mappings exist.
+///
+/// Scanner and reaper do without ([`Space::try_read_lock`]). Who exits meanwhile is gone before his memory is, which the
+/// last user gives back; when the machine is out of memory the OOM killer then sees no victim to wait for and takes the
+/// next process, and the next (`oom/global`).
 pub(crate) struct MmUser(*mut b::mm_struct);
 
 impl MmUser {
@@ -601,27 +609,6 @@ impl MmUser {
     pub(crate) fn mm(&self) -> *mut b::mm_struct {
         self.0
     }
-
-    /// Takes the mmap lock for reading if that can be had at once.
-    pub(crate) fn try_read_lock(&self) -> Option<MmapRead<'_>> {
-        // SAFETY: We hold a user.
-        unsafe { b::swapksm_mm_read_trylock(self.0) }.then(|| MmapRead(self))
-    }
-
-    /// Takes the mmap lock for reading. `EINTR` when the caller is killed: it may sleep for as long as somebody else likes.
-    pub(crate) fn read_lock_killable(&self) -> kernel::error::Result<MmapRead<'_>> {
-        // SAFETY: We hold a user.
-        kernel::error::to_result(unsafe { b::swapksm_mm_read_lock_killable(self.0) })?;
-        Ok(MmapRead(self))
-    }
-
-    /// The same when nobody else has it: no munmap() is between taking a mapping away and emptying its page tables.
-    #[cfg(swapksm_debug)]
-    pub(crate) fn read_lock_alone(&self) -> MmapRead<'_> {
-        // SAFETY: We hold a user.
-        unsafe { b::swapksm_mm_read_lock_alone(self.0) };
-        MmapRead(self)
-    }
 }
 
 impl Drop for MmUser {
@@ -631,12 +618,62 @@ impl Drop for MmUser {
     }
 }
 
-/// The mmap lock, held for reading.
-pub(crate) struct MmapRead<'a>(&'a MmUser);
+/// The mmap lock, held for reading, of an mm that had users when it was taken.
+pub(crate) struct MmapRead(*mut b::mm_struct);
 
-impl MmapRead<'_> {
+/// What became of an attempt to take the mmap lock.
+pub(crate) enum Reading {
+    Possible(MmapRead),
+    /// Somebody has it.
+    Later,
+    /// The mm has no users: it is being torn down, or has been.
+    Gone,
+}
+
+impl Space {
+    /// Takes the mmap lock for reading if that can be had at once. The caller keeps the space as long as the lock.
+    ///
+    /// Without a user of the mm, as mm/ksm.c has it (`ksm_test_exit()`): if there is one while we have the lock, then
+    /// exit_mmap() has not got to where it frees page tables and mappings, for which it takes the lock for writing. It
+    /// may come to empty the page tables, as MADV_DONTNEED may; our pointers into it are gone before that
+    /// (`Space::kill`, by mmu_notifier_release()). What is hung into a dead space after that, the reaper takes out.
+    pub(crate) fn try_read_lock(&self) -> Reading {
+        let mm = self.mm();
+        // SAFETY: The space keeps the struct.
+        if self.has_no_users() || !unsafe { b::swapksm_mm_read_trylock(mm) } {
+            return match self.has_no_users() {
+                true => Reading::Gone,
+                false => Reading::Later,
+            };
+        }
+        self.locked().map_or(Reading::Gone, Reading::Possible)
+    }
+
+    /// The same, waiting as long as it takes; `None`: the mm has no users. `EINTR` when the caller is killed.
+    pub(crate) fn read_lock_killable(&self) -> kernel::error::Result<Option<MmapRead>> {
+        // SAFETY: The space keeps the struct.
+        kernel::error::to_result(unsafe { b::swapksm_mm_read_lock_killable(self.mm()) })?;
+        Ok(self.locked())
+    }
+
+    /// The same when nobody else has it: no munmap() is between taking a mapping away and emptying its page tables.
+    #[cfg(swapksm_debug)]
+    pub(crate) fn read_lock_alone(&self) -> Option<MmapRead> {
+        // SAFETY: The space keeps the struct.
+        unsafe { b::swapksm_mm_read_lock_alone(self.mm()) };
+        self.locked()
+    }
+
+    /// Takes over the lock, which is ours; `None`: the mm has no users, and the lock is dropped.
+    fn locked(&self) -> Option<MmapRead> {
+        let lock = MmapRead(self.mm());
+        (!self.has_no_users()).then_some(lock)
+    }
+}
+
+impl MmapRead {
     pub(crate) fn mm(&self) -> *mut b::mm_struct {
-        self.0 .0
+        self.0
     }
 
     /// The mergeable VMA at an address, null if there is none.
@@ -646,9 +683,9 @@ impl MmapRead<'_> {
     }
 }
 
-impl Drop for MmapRead<'_> {
+impl Drop for MmapRead {
     fn drop(&mut self) {
-        // SAFETY: Taken by `read_lock`.
+        // SAFETY: Taken before it was made.
         unsafe { b::swapksm_mm_read_unlock(self.mm()) };
     }
 }

@@ -541,10 +541,6 @@ pub(crate) unsafe fn swapksm_mm_has_no_users(mm: *mut mm_struct) -> bool {
     unsafe { of(mm) }.users.load(SeqCst) == 0
 }
 
-pub(crate) unsafe fn swapksm_mm_abandoned(mm: *mut mm_struct) -> bool {
-    unsafe { of(mm) }.users.load(SeqCst) <= 1
-}
-
 pub(crate) unsafe fn swapksm_mm_is_mergeable(mm: *mut mm_struct) -> bool {
     unsafe { of(mm) }.is_mergeable.load(SeqCst)
 }

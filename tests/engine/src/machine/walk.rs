@@ -8,7 +8,7 @@ use super::{
     fault::unshare,
     folio::{page, Frame},
     mm::{
-        address, anon_vma, file, mm_struct, page_at, swapksm_mm_abandoned, vm_area_struct, Pte,
+        address, anon_vma, file, mm_struct, page_at, swapksm_mm_has_no_users, vm_area_struct, Pte,
         BASE, PAGES,
     },
     rmap::swapksm_anon_vma_finds,
@@ -137,7 +137,7 @@ pub(crate) unsafe fn swapksm_mergeable_vma(mm: *mut mm_struct, addr: usize) -> *
     // SAFETY: The caller's.
     unsafe {
         let is_there = page_at(addr).is_some() && (*mm).vma.is_mergeable();
-        if is_there && !swapksm_mm_abandoned(mm) {
+        if is_there && !swapksm_mm_has_no_users(mm) {
             (*mm).vma.as_ptr()
         } else {
             null_mut()

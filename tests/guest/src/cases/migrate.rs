@@ -5,7 +5,7 @@
 use super::common::{frames_become, merged_crowd, same};
 use super::fragments::{self, Fragments};
 use super::numa;
-use crate::case::{fail, Bench, Case, Outcome, Room};
+use crate::case::{skip, Bench, Case, Outcome, Room};
 use crate::pagemap::{self, FLAG_KSM};
 use crate::sharer::{self, Sharer};
 use crate::{check, check_eq};
@@ -155,7 +155,8 @@ fn compaction(bench: &Bench) -> Outcome {
             return Ok(());
         }
     }
-    fail(format!(
+    // `races/compaction` fails then.
+    skip(format!(
         "compaction has moved none of {MANY} merged pages in {ATTEMPTS} attempts"
     ))
 }
