@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/pagewalk.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "mm/internal.h"
@@ -365,7 +366,14 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 		/* With an error madvise() leaves the VMA mergeable, as what is merged in it must be. */
 		if (for_nobody(vma->vm_mm, write_lock))
 			return write_lock ? -EINTR : 0;
+		/*
+		 * As a user of the mm, for this one fault: beside exit_mmap() it could find the entry emptied and map
+		 * something where nobody empties it again. (mm/ksm.c has __ksm_exit() wait for it.)
+		 */
+		if (!mmget_not_zero(vma->vm_mm))
+			return write_lock ? -EINTR : 0;
 		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+		mmput_async(vma->vm_mm);
 		if (fault & VM_FAULT_OOM)
 			return -ENOMEM;
 		/* This one cannot be had: its mapping has lost it (truncation), or it is broken. Others can. */

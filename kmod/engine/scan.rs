@@ -312,6 +312,13 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
             }
         };
         let has_pages = found.collect(&lock, address, max, &mut any);
+        // Cut short then, and no answer.
+        if space.has_no_users() {
+            drop(lock);
+            space.kill();
+            leave(engine, space);
+            return Progress::Scanned(0);
+        }
         if !has_pages && !any {
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
             // before the flag, by which it decides whether to enter the mm again, is cleared.
