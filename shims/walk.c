@@ -343,10 +343,8 @@ static void keep_copy(struct vm_area_struct *vma, unsigned long addr)
  * whoever waits for the memory or the mmap lock of a killed process would wait for them. With the lock held for writing, a
  * killed process cannot even come to the point where it gives its mm up.
  */
-static bool for_nobody(struct mm_struct *mm, bool write_lock)
+static bool for_nobody(struct mm_struct *mm)
 {
-	if (!write_lock)
-		return swapksm_mm_has_no_users(mm);
 	return current->mm != mm && !swapksm_mm_has_process(mm);
 }
 
@@ -363,14 +361,13 @@ int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigne
 	 * entry.
 	 */
 	while ((found = walk_page_range_vma(vma, start, end, ops, &start)) > 0) {
-		/* With an error madvise() leaves the VMA mergeable, as what is merged in it must be. */
-		if (for_nobody(vma->vm_mm, write_lock))
-			return write_lock ? -EINTR : 0;
 		/*
 		 * As a user of the mm, for this one fault: beside exit_mmap() it could find the entry emptied and map
 		 * something where nobody empties it again. (mm/ksm.c has __ksm_exit() wait for it.)
+		 *
+		 * With an error madvise() leaves the VMA mergeable, as what is merged in it must be.
 		 */
-		if (!mmget_not_zero(vma->vm_mm))
+		if ((write_lock && for_nobody(vma->vm_mm)) || !mmget_not_zero(vma->vm_mm))
 			return write_lock ? -EINTR : 0;
 		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
 		mmput_async(vma->vm_mm);

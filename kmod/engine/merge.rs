@@ -191,11 +191,9 @@ fn candidate(engine: &mut Engine, first: Live<Node>, realm: Realm) -> Option<(Li
     for _ in 0..COPIES {
         let count = node.state.lock().count();
         if count > 0 && count < limit {
-            if let Some(folio) = node.folio() {
-                if is_partner(&folio, realm) {
-                    node.lead(engine, first);
-                    return Some((node, folio));
-                }
+            if let Some(folio) = partner_page(node, realm) {
+                node.lead(engine, first);
+                return Some((node, folio));
             }
         }
         node = node.next_copy(engine);
@@ -599,8 +597,7 @@ fn larger_copy(engine: &Engine, node: Live<Node>, realm: Realm) -> Option<(Live<
         }
         let count = other.state.lock().count();
         if (count, other.as_ptr()) > own && count < limit {
-            let folio = other.folio();
-            if let Some(folio) = folio.filter(|folio| is_partner(folio, realm)) {
+            if let Some(folio) = partner_page(other, realm) {
                 return Some((other, folio));
             }
         }
@@ -609,9 +606,10 @@ fn larger_copy(engine: &Engine, node: Live<Node>, realm: Realm) -> Option<(Live<
     None
 }
 
-/// Not migrated to another NUMA node, nor broken.
-fn is_partner(folio: &Folio, realm: Realm) -> bool {
-    nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned()
+/// The page of a node, if it is in memory, has not migrated to another NUMA node and is not broken.
+fn partner_page(node: Live<Node>, realm: Realm) -> Option<Folio> {
+    node.folio()
+        .filter(|folio| nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned())
 }
 
 /// While merging across NUMA nodes is forbidden: a page that migrated belongs to another realm now.

@@ -305,19 +305,13 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
         let lock = match space.try_read_lock() {
             Reading::Possible(lock) => lock,
             Reading::Later => return Progress::Again,
-            Reading::Gone => {
-                space.kill();
-                leave(engine, space);
-                return Progress::Scanned(0);
-            }
+            Reading::Gone => return gone(engine, space),
         };
         let has_pages = found.collect(&lock, address, max, &mut any);
         // Cut short then, and no answer.
         if space.has_no_users() {
             drop(lock);
-            space.kill();
-            leave(engine, space);
-            return Progress::Scanned(0);
+            return gone(engine, space);
         }
         if !has_pages && !any {
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
@@ -351,6 +345,13 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
             Progress::Scanned(0)
         }
     }
+}
+
+/// The mm has no users any more.
+fn gone(engine: &mut Engine, space: Live<Space>) -> Progress {
+    space.kill();
+    leave(engine, space);
+    Progress::Scanned(0)
 }
 
 /// Ends the items of chunks that were passed over from `address` on, as nothing in them is mergeable. Sharers stay: their

@@ -14,13 +14,9 @@ pub struct Count(&'static AtomicU64);
 impl Count {
     /// Zero, shared with every process that is forked from now on.
     pub fn new() -> Outcome<Count> {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping that replaces none.
-        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
-        let addr = sys::check(page as libc::c_long).context("mmap of a shared page")?;
+        let page = shared_page()?;
         // SAFETY: a page of zeroes, aligned, which nobody unmaps.
-        Ok(Count(unsafe { &*(addr as *const AtomicU64) }))
+        Ok(Count(unsafe { &*page.cast() }))
     }
 
     /// Adds `number`.
@@ -32,6 +28,16 @@ impl Count {
     pub fn get(self) -> i64 {
         self.0.load(Ordering::SeqCst) as i64
     }
+}
+
+/// A page of zeroes, shared with every process that is forked from now on; it is never unmapped.
+pub fn shared_page() -> Outcome<*const u8> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping that replaces none.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
+    let addr = sys::check(page as libc::c_long).context("mmap of a shared page")?;
+    Ok(addr as *const u8)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use crate::case::{fail, Bench, Outcome};
 use crate::ksm::Ksm;
 use crate::pagemap;
+use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::wait;
 
@@ -32,7 +33,19 @@ pub fn frames_become(sharers: &[Sharer], goal: usize) -> Outcome {
 
 /// Starts `count` processes of `pages` equal pages and waits until everything is merged.
 pub fn merged_crowd(bench: &Bench, count: usize, pages: usize) -> Outcome<Vec<Sharer>> {
-    let sharers = Sharer::crowd(count, pages, same)?;
+    merged_crowd_in(bench, count, pages, || Region::map(pages))
+}
+
+/// The same over regions of `pages` pages that `map` makes.
+pub fn merged_crowd_in(
+    bench: &Bench,
+    count: usize,
+    pages: usize,
+    map: impl Fn() -> Outcome<Region>,
+) -> Outcome<Vec<Sharer>> {
+    let sharers = (0..count)
+        .map(|_| Sharer::start_in(&map, true, same))
+        .collect::<Outcome<Vec<_>>>()?;
     bench.ksm.start()?;
     frames_become(&sharers, pages)?;
     Ok(sharers)

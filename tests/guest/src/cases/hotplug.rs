@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::common::{frames_become, same, self_check};
+use super::common::{frames_become, merged_crowd_in, same, self_check};
 use super::memory_block::{Block, Filler};
 use super::numa;
 use super::swapping::{self, Crowd};
@@ -49,11 +49,7 @@ const GIVES_UP: Duration = Duration::from_secs(3);
 
 /// Processes of equal pages, all of them in the block, merged.
 fn merged_inside(bench: &Bench, block: &Block, count: usize) -> Outcome<Vec<Sharer>> {
-    let sharers: Vec<Sharer> = (0..count)
-        .map(|_| Sharer::start_in(|| block.map_inside(PAGES), true, same))
-        .collect::<Outcome<_>>()?;
-    bench.ksm.start()?;
-    frames_become(&sharers, PAGES)?;
+    let sharers = merged_crowd_in(bench, count, PAGES, || block.map_inside(PAGES))?;
     check_eq!(
         block.count(&sharers[0].frames()?),
         PAGES,

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::common::{frames_become, same};
+use super::common::{merged_crowd_in, same};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::cgroup::Group;
 use crate::check_eq;
@@ -38,11 +38,7 @@ impl Crowd {
     ) -> Outcome<Crowd> {
         device()?;
         let group = Group::enter("swap")?;
-        let sharers = (0..count)
-            .map(|_| Sharer::start_in(&map, true, same))
-            .collect::<Outcome<Vec<_>>>()?;
-        bench.ksm.start()?;
-        frames_become(&sharers, pages)?;
+        let sharers = merged_crowd_in(bench, count, pages, map)?;
         bench.ksm.stop()?;
         Ok(Crowd {
             sharers,

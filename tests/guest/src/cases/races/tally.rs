@@ -4,8 +4,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::case::{Context, Outcome};
-use crate::sys::{self, PAGE};
+use crate::case::Outcome;
+use crate::count::shared_page;
+use crate::sys::PAGE;
 
 /// Most kinds of things that are counted.
 const KINDS: usize = PAGE / size_of::<[AtomicU64; 2]>();
@@ -16,13 +17,9 @@ pub struct Tally([[AtomicU64; 2]; KINDS]);
 impl Tally {
     /// Maps one; it stays for as long as the processes that see it.
     pub fn map() -> Outcome<&'static Tally> {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping that replaces none.
-        let addr = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
-        let addr = sys::check(addr as libc::c_long).context("mmap of shared counters")?;
+        let page = shared_page()?;
         // SAFETY: a page of zeroes, which are counters of nothing; it is never unmapped.
-        Ok(unsafe { &*(addr as *const Tally) })
+        Ok(unsafe { &*page.cast() })
     }
 
     /// Counts one.
