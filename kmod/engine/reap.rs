@@ -341,7 +341,30 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
     if unsafe { b::swapksm_swapin_is_busy(entry as usize) } {
         return Verdict::Later;
     }
-    membership(chunk, slot, lock)
+    let Some(node) = node_of(chunk, slot) else {
+        return Verdict::Gone;
+    };
+    let Some(folio) = node.folio() else {
+        return membership(chunk, slot, lock);
+    };
+    // The node remembers the entry until it gets another. Its page may have left the swap cache since, and a page of this
+    // very process, who has forked, have come there. With the folio locked neither it nor the entry of a member moves.
+    let Some(folio) = folio.try_lock_owned() else {
+        return Verdict::Later;
+    };
+    match membership(chunk, slot, lock) {
+        // It has just moved.
+        Verdict::InSwap(_) if folio.node() != node.as_ptr().cast() => Verdict::Later,
+        // A broken one is taken out of the swap cache, and what it was is in swap all the same.
+        Verdict::InSwap(entry) if !folio.is_at(entry) && !folio.is_poisoned() => Verdict::Gone,
+        verdict => verdict,
+    }
+}
+
+/// The node of a Stable item. It stays while the engine is held.
+fn node_of(chunk: Live<Chunk>, slot: usize) -> Option<Live<Node>> {
+    let mut state = chunk.state.lock();
+    state.sharer(slot).map(|sharer| sharer.node())
 }
 
 /// Does the page-table entry of a Stable item still name its node's page?

@@ -109,6 +109,15 @@ impl LockedFolio {
         unsafe { b::swapksm_folio_is_mapped_only(self.as_ptr(), count) }
     }
 
+    /// Is it in the swap cache at this entry?
+    pub(crate) fn is_at(&self, entry: u64) -> bool {
+        // SAFETY: Locked.
+        unsafe {
+            b::swapksm_folio_is_swapcache(self.as_ptr())
+                && b::swapksm_folio_swap(self.as_ptr()) as u64 == entry
+        }
+    }
+
     pub(crate) fn is_poisoned(&self) -> bool {
         self.0.is_poisoned()
     }

@@ -30,6 +30,7 @@ mod machine;
 #[path = "../../../kmod/engine/nh.rs"]
 mod nh;
 mod processes;
+mod reuse;
 #[path = "../../../kmod/stats.rs"]
 mod stats;
 mod sys;

@@ -4,7 +4,10 @@
 
 use std::{
     io::Write as _,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        Mutex, MutexGuard,
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,7 @@ use crate::{
         pause,
         reclaim::{migrate, reclaim},
         seed, swap,
-        sync::Sleeping,
+        sync::{lock, Sleeping},
     },
     stats::{STATS, SWAPINS},
 };
@@ -120,7 +123,7 @@ fn pressure(number: u64, done: &AtomicBool) {
 }
 
 /// The engine's own view, compared with the page tables, while nothing but its own threads moves.
-fn check() {
+pub(crate) fn check() {
     STAND_STILL.store(true, SeqCst);
     WORLD.write();
     let mut text = String::new();
@@ -141,12 +144,7 @@ impl Drop for Over<'_> {
 
 /// From loading to unloading.
 fn life(number: u64, processes: u64, steps: u32) {
-    seed(number);
-    CONFIG.smart_scan.store(false, SeqCst);
-    CONFIG.sleep_us.store(100, SeqCst);
-    assert!(engine::start().is_ok(), "starts");
-    engine::activate();
-    assert!(engine::set_run(RUN_MERGE).is_ok());
+    load(number);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Also when a check fails, or nobody would end.
@@ -172,6 +170,21 @@ fn life(number: u64, processes: u64, steps: u32) {
     });
     mm::end_mms();
     check();
+    unload();
+}
+
+/// Begins to merge.
+pub(crate) fn load(number: u64) {
+    seed(number);
+    CONFIG.smart_scan.store(false, SeqCst);
+    CONFIG.sleep_us.store(100, SeqCst);
+    assert!(engine::start().is_ok(), "starts");
+    engine::activate();
+    assert!(engine::set_run(RUN_MERGE).is_ok());
+}
+
+/// Ends it. All processes have ended.
+pub(crate) fn unload() {
     assert!(engine::set_run(RUN_STOP).is_ok());
     engine::deactivate();
     engine::finish_pending();
@@ -205,7 +218,22 @@ fn nothing_is_left() {
 /// After this no further life begins, unless they were asked for: on a busy machine one takes long.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
-/// One test, as there is one engine. SEED and LIVES in the environment: other choices, more of them.
+/// There is one engine, and so tests take turns. What they say when they panic is the end of all: other threads may wait
+/// for locks that the one has.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = lock(&TURN);
+    std::panic::set_hook(Box::new(|info| {
+        let _ = writeln!(std::io::stderr(), "seed {}: {info}", NOW.load(SeqCst));
+        std::process::abort();
+    }));
+    turn
+}
+
+/// The seed of the life that is on.
+static NOW: AtomicU64 = AtomicU64::new(0);
+
+/// SEED and LIVES in the environment: other choices, more of them.
 #[test]
 fn processes_read_what_they_wrote_and_nothing_is_left() {
     let number = |name: &str, default: u64| {
@@ -217,12 +245,7 @@ fn processes_read_what_they_wrote_and_nothing_is_left() {
     } else {
         (40, 3, 1000)
     };
-    // A thread that panics may hold locks that others wait for, so what it says is the end of the test.
-    static NOW: AtomicU64 = AtomicU64::new(0);
-    std::panic::set_hook(Box::new(|info| {
-        let _ = writeln!(std::io::stderr(), "seed {}: {info}", NOW.load(SeqCst));
-        std::process::abort();
-    }));
+    let _turn = turn();
     let first = number("SEED", 1);
     let asked = number("LIVES", 0);
     let begun = Instant::now();

@@ -79,6 +79,11 @@ impl Frame {
         &ALL[pfn as usize - 1]
     }
 
+    /// Its place in `all`.
+    pub(crate) fn index(&self) -> usize {
+        self.pfn() as usize - 1
+    }
+
     pub(crate) fn pfn(&self) -> u64 {
         let at = (from_ref(self) as usize - from_ref(&ALL[0]) as usize) / size_of::<Self>();
         at as u64 + 1
@@ -126,8 +131,7 @@ impl Frame {
         assert_eq!(self.swap.load(SeqCst), 0, "freed in the swap cache");
         assert!(!self.lock.is_locked(), "freed while locked");
         self.mapping.store(0, SeqCst);
-        let index = self.pfn() as usize - 1;
-        lock(&FREE).get_or_insert_default().push(index);
+        lock(&FREE).get_or_insert_default().push(self.index());
     }
 
     pub(crate) fn lock(&self) {

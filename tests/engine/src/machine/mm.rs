@@ -244,15 +244,21 @@ impl mm_struct {
             engine::entry::exit(self.as_ptr());
         }
         pause();
-        let space = lock(&self.notifier).space;
-        if let Some(space) = space {
+        // mmu_notifier_release(). The engine itself may have found that there are no users any more, and ends the subscription.
+        if let Some(space) = self.callback_begins() {
             let space: *mut swapksm_space = with_exposed_provenance_mut(space);
-            // SAFETY: Subscribed still.
+            // SAFETY: The subscription ends only when no callback runs.
             unsafe { Space::from_c(space) }.kill();
         }
+        self.callback_ends();
+        // Who has the lock while there are no users any more meets mappings still, and page tables that are being emptied.
+        self.mmap.read();
         for page in 0..PAGES {
             super::fault::zap_pte(self, page);
+            pause();
         }
+        self.mmap.unlock();
+        self.mmap.write();
         lock(&ALL).retain(|mm| *mm != self.as_ptr().addr());
         for address in &self.vma.chain {
             // SAFETY: The chain has a reference.
@@ -263,6 +269,7 @@ impl mm_struct {
             // SAFETY: The chain's.
             unsafe { swapksm_anon_vma_put(with_exposed_provenance_mut(*address)) };
         }
+        self.mmap.unlock();
         // SAFETY: The users' reference.
         unsafe { mmdrop(self.as_ptr()) };
     }
@@ -287,16 +294,31 @@ impl mm_struct {
         space.put();
     }
 
+    /// The subscription to be told, which exists until `callback_ends`.
+    fn callback_begins(&self) -> Option<usize> {
+        let mut notifier = lock(&self.notifier);
+        notifier.callbacks += 1;
+        notifier.space
+    }
+
+    fn callback_ends(&self) {
+        let ended = {
+            let mut notifier = lock(&self.notifier);
+            notifier.callbacks -= 1;
+            match notifier.callbacks {
+                0 => notifier.ended.take(),
+                _ => None,
+            }
+        };
+        unsubscribed(ended);
+    }
+
     /// mmu_notifier_invalidate_range_start()
     pub(crate) fn invalidate_start(&self, start: usize, end: usize) -> Invalidation<'_> {
         may_sleep();
         self.invalidating.read();
         pause();
-        let space = {
-            let mut notifier = lock(&self.notifier);
-            notifier.callbacks += 1;
-            notifier.space
-        };
+        let space = self.callback_begins();
         if let Some(space) = space {
             let space: *mut swapksm_space = with_exposed_provenance_mut(space);
             // SAFETY: The subscription ends only when no callback runs.
@@ -321,15 +343,7 @@ impl Drop for Invalidation<'_> {
             // SAFETY: As at the start.
             unsafe { Space::from_c(space) }.invalidate_end();
         }
-        let ended = {
-            let mut notifier = lock(&self.mm.notifier);
-            notifier.callbacks -= 1;
-            match notifier.callbacks {
-                0 => notifier.ended.take(),
-                _ => None,
-            }
-        };
-        unsubscribed(ended);
+        self.mm.callback_ends();
         self.mm.invalidating.unlock();
     }
 }

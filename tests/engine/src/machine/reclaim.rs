@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::{
     below,
     folio::{Frame, KSM},
-    mm::{address, mm_struct, Pte, FORKING, PAGES},
+    mm::{address, mm_struct, swapksm_mm_put, Pte, FORKING, PAGES},
     pause,
     rmap::rmap_walk_control,
     swap,
@@ -31,7 +31,8 @@ fn walk(folio: &'static Frame, one: &dyn Fn(&Frame, &mm_struct, usize) -> bool) 
     }
     FORKING.unlock();
     for mm in mms {
-        mm.put_user();
+        // SAFETY: The user is ours. Not here, with the folio locked: who exits takes the mmap lock.
+        unsafe { swapksm_mm_put(mm.as_ptr()) };
     }
 }
 

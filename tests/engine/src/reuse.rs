@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A swap entry that a merged page has given back, and that comes to a page of one who was a sharer.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    config::RUN_STOP,
+    engine,
+    machine::{
+        fault::{advise, fork, read, write},
+        folio::Frame,
+        mm::{address, end_mms, mm_struct, Pte},
+        reclaim::reclaim,
+    },
+    processes::{check, load, turn, unload},
+};
+
+/// The node remembers its entry until it gets another. A page-table entry that names it may be that of somebody else's page:
+/// not exclusive, as merged ones are, since its owner has forked.
+#[test]
+fn an_entry_with_a_new_owner_makes_no_sharer() {
+    let _turn = turn();
+    load(1);
+    let (one, two) = (mm_struct::new(None), mm_struct::new(None));
+    for mm in [one, two] {
+        advise(mm, true);
+        assert!(write(mm, 0, 1).is_ok());
+    }
+    until("merged", || pfn(one).is_some() && pfn(one) == pfn(two));
+    assert!(engine::set_run(RUN_STOP).is_ok());
+
+    let old = swap_out(one);
+    assert_eq!(old, swap_out(two));
+    assert!(read(one, 0).is_ok() && read(two, 0).is_ok());
+    assert_eq!(pfn(one), pfn(two), "one page again, and no entry for it");
+
+    let child = {
+        // The reaper puts off what this covers: it looks when all has happened.
+        let _invalidation = one.invalidate_start(address(0), address(1));
+        assert!(write(one, 0, 2).is_ok());
+        let child = fork(one);
+        assert_eq!(old, swap_out(one), "the entry is used again");
+        child
+    };
+    assert!(engine::sync().is_ok());
+    assert_ne!(old, swap_out(two));
+    check();
+
+    for mm in [one, two, child] {
+        assert!(read(mm, 0).is_ok());
+        mm.put_user();
+    }
+    end_mms();
+    unload();
+}
+
+fn pfn(mm: &mm_struct) -> Option<u64> {
+    mm.ptes()[0].pfn()
+}
+
+/// Reclaims the first page of an mm; its swap entry.
+fn swap_out(mm: &mm_struct) -> u64 {
+    let mut entry = None;
+    until("in swap", || {
+        if let Some(pfn) = pfn(mm) {
+            reclaim(Frame::of_pfn(pfn).index());
+        }
+        if let Pte::Swap { entry: now, .. } = mm.ptes()[0] {
+            entry = Some(now);
+        }
+        entry.is_some()
+    });
+    entry.expect("in swap")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never {what}");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
