@@ -9,9 +9,9 @@
 //!
 //! No lock keeps the page table from changing meanwhile, and none is needed:
 //!
-//! - Without users nobody maps, faults or unmaps, and the scanner, which needs a user, installs nothing. Page-table pages
-//!   above the lowest are freed by exit_mmap() only, which follows the hook in the same task; `swapksm_pte_read` copes with
-//!   lowest ones that khugepaged, not yet sent away, takes out.
+//! - Without users nobody faults or unmaps. The scanner may have the mmap lock since there were users, install pointers and
+//!   merge, until the hook kills the space. Page-table pages above the lowest are freed by exit_mmap() only, which follows the
+//!   hook in the same task; `swapksm_pte_read` copes with lowest ones that khugepaged, not yet sent away, takes out.
 //! - The OOM killer's reaper, reclaim, migration and khugepaged may still take pages. Each tells us before: the pointer is
 //!   cleared first, the entry changed after that. So an entry that differs proves nothing by itself, but a pointer that is
 //!   still there *after* the entry was seen to differ is wrong, because nobody could have installed it anew.

@@ -333,7 +333,8 @@ pub(crate) fn for_each(_engine: &super::Engine, mut each: impl FnMut(Live<Space>
 }
 
 impl Space {
-    /// The mm. Its struct exists as long as the space, its mappings only with a user.
+    /// The mm. Its struct exists as long as the space, its mappings as long as there is a user, or somebody has the mmap lock
+    /// who saw one with it ([`Space::try_read_lock`]).
     pub(crate) fn mm(&self) -> *mut b::mm_struct {
         // SAFETY: Set once before the space was seen by anybody.
         unsafe { (*self.c.get()).mm }
@@ -358,6 +359,9 @@ impl Space {
     }
 
     /// Subscribes to invalidations, the first time. Called by the scanner. May sleep.
+    ///
+    /// As a user of the mm, and with its mmap lock for as long as a small allocation takes: __mmu_notifier_register() wants
+    /// both, once in the life of an mm.
     pub(crate) fn watch(self: Live<Self>) -> Watch {
         let life = self.state.lock().life;
         match life {
@@ -633,7 +637,7 @@ pub(crate) enum Reading {
 impl Space {
     /// Takes the mmap lock for reading if that can be had at once. The caller keeps the space as long as the lock.
     ///
-    /// Without a user of the mm, as mm/ksm.c has it (`ksm_test_exit()`): if there is one while we have the lock, then
+    /// Without being a user, as mm/ksm.c (`ksm_test_exit()`): if the mm has one while we have the lock, then
     /// exit_mmap() has not got to where it frees page tables and mappings, for which it takes the lock for writing. It
     /// may come to empty the page tables, as MADV_DONTNEED may; our pointers into it are gone before that
     /// (`Space::kill`, by mmu_notifier_release()). What is hung into a dead space after that, the reaper takes out.

@@ -7,6 +7,7 @@ use std::fs;
 use super::race::{Race, Racer};
 use crate::case::{fail, skip, Bench, Context, Outcome};
 use crate::count::Count;
+use crate::procfs;
 use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
@@ -15,6 +16,13 @@ use crate::sys;
 /// `MADV_COLLAPSE`, which libc may lack.
 const MADV_COLLAPSE: i32 = 25;
 const RACERS: usize = 2;
+/// What MADV_COLLAPSE may say.
+const REFUSALS: [(i32, &str); 4] = [
+    (libc::EAGAIN, "pages busy or pinned (EAGAIN)"),
+    (libc::EBUSY, "pages isolated (EBUSY)"),
+    (libc::EINVAL, "pages that cannot be collapsed (EINVAL)"),
+    (libc::ENOMEM, "no memory (ENOMEM)"),
+];
 const DIRECTORY: &str = "/sys/kernel/mm/transparent_hugepage";
 
 fn map() -> Outcome<Region> {
@@ -39,23 +47,40 @@ pub fn collapse(bench: &Bench) -> Outcome {
     race.needs_count("calls of MADV_COLLAPSE that succeeded", 1, done)?;
     // A call succeeds as well where there is a huge page already.
     race.needs_event("thp_collapse_alloc")?;
+    tell_failures(&mut race)?;
+    let refused = REFUSALS
+        .into_iter()
+        .map(|(errno, why)| {
+            let count = Count::new()?;
+            race.tells(why, move || Ok(count.get()))?;
+            Ok((errno, count))
+        })
+        .collect::<Outcome<Vec<_>>>()?;
     race.racers(RACERS, map, |racer| {
         change(racer)?;
-        match racer.part.region.advise(MADV_COLLAPSE) {
-            // Pages that are busy, pinned or isolated at the moment; no memory for a huge page.
-            Err(error)
-                if [libc::EAGAIN, libc::EBUSY, libc::EINVAL, libc::ENOMEM]
-                    .iter()
-                    .any(|errno| sys::is_errno(&error, *errno)) => {}
-            other => {
-                other.context("MADV_COLLAPSE")?;
-                done.add(1);
+        if let Err(error) = racer.part.region.advise(MADV_COLLAPSE) {
+            match refused
+                .iter()
+                .find(|(errno, _)| sys::is_errno(&error, *errno))
+            {
+                Some((_, count)) => count.add(1),
+                None => return Err(error).context("MADV_COLLAPSE"),
             }
+        } else {
+            done.add(1);
         }
         let pages = racer.range();
         racer.part.verify(pages)
     })?;
     race.run()
+}
+
+/// Was there no memory in one piece?
+fn tell_failures(race: &mut Race) -> Outcome {
+    for event in ["thp_collapse_alloc_failed", "compact_fail"] {
+        race.tells(event, move || procfs::vmstat(event))?;
+    }
+    Ok(())
 }
 
 pub fn khugepaged(bench: &Bench) -> Outcome {
@@ -76,6 +101,7 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
     let _enabled = enable()?;
     let mut race = Race::new(bench)?;
     race.needs("huge pages that khugepaged has made", 1, collapsed)?;
+    tell_failures(&mut race)?;
     race.racers(RACERS, map, change)?;
     race.run()
 }

@@ -169,9 +169,7 @@ impl Race<'_> {
         race.needs("pages written to swap", 1, pages_out)?;
         // The kernel's own KSM knows nothing of merged pages that are out.
         if bench.ksm.has(NODES_OUT) {
-            race.needs("looks that found merged pages out", 1, move || {
-                Ok(merged.get())
-            })?;
+            race.needs_count("looks that found merged pages out", 1, merged)?;
         }
         Ok(race)
     }
@@ -201,6 +199,11 @@ impl Race<'_> {
     /// The same for what the race's processes count themselves.
     pub fn needs_count(&mut self, what: &str, least: i64, count: Count) -> Outcome {
         self.needs(what, least, move || Ok(count.get()))
+    }
+
+    /// The race says how much `count` has grown: why there is nothing of what it needs.
+    pub fn tells(&mut self, what: &str, count: impl Fn() -> Outcome<i64> + 'static) -> Outcome {
+        self.needs(what, 0, count)
     }
 
     /// Has processes that are added later report after longer times: they rest when others need more than that.
@@ -315,9 +318,10 @@ impl Race<'_> {
             merged > 0 || !must_merge,
             "nothing was merged in {rounds} rounds: the scanner was not in this race"
         );
+        let counts = self.counts()?;
         if let Some(missing) = self.missing()? {
             return fail(format!(
-                "in {rounds} rounds {missing}: what was to be raced did not take place"
+                "in {rounds} rounds {missing}: what was to be raced did not take place{counts}"
             ));
         }
         for worker in &mut self.workers {
@@ -327,12 +331,19 @@ impl Race<'_> {
             pages @ 0.. => pages.to_string(),
             _ => "uncounted".to_owned(),
         };
-        let mut text = format!("{rounds} rounds, {pages} pages scanned meanwhile");
+        runner::log(&format!(
+            "{rounds} rounds, {pages} pages scanned meanwhile{counts}"
+        ));
+        self.at_rest()
+    }
+
+    /// How often what it needs, and what it tells, has come about.
+    fn counts(&self) -> Outcome<String> {
+        let mut text = String::new();
         for need in &self.needs {
             text += &format!(", {}: {}", need.what, need.now()?);
         }
-        runner::log(&text);
-        self.at_rest()
+        Ok(text)
     }
 
     /// What has not come about often enough yet.
