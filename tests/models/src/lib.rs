@@ -11,6 +11,7 @@
 #![cfg(test)]
 
 mod explore;
+mod gather;
 mod keyhole;
 mod membership;
 mod pointers;

@@ -15,7 +15,7 @@
 //! | `Hook…` | `swapin::decide` with the folio locked, then what do_swap_page() maps |
 //! | `ForkFault` | the same by a fork that finds the entry to be another's: `entries::forget_if`, `reap::doubt` |
 //! | `Drop`, `FreeSlot` | reclaim frees the unmapped folio; the last user of the swap slot is gone |
-//! | `Reap…` | `reap::reap`, `judge`, `verdict` (with `swapksm_swapin_is_busy()`: what it puts off is a wait here), `Node::part` |
+//! | `Reap…` | `reap::reap`, `judge`, `verdict` (with `swapksm_swapin_is_busy()` and the lock of the page: what they put off is a wait here), `Node::part` |
 //! | `Visit` | `Chunk::install` and what `scan::visit` does where nothing is to be merged |
 
 use stateright::Property;
@@ -38,6 +38,8 @@ enum Without {
     HookSuspects,
     /// The reaper waits for a fault that may be about to change a swap entry, and reads again.
     Settle,
+    /// The reaper asks the node's page, if it is in memory, whether it is at the entry at all.
+    PageIsAsked,
     /// The reaper decides nothing while an invalidation runs.
     Unsettled,
     /// The reaper takes the mark before it reads.
@@ -222,7 +224,8 @@ enum Step {
     WalkLook,
     WalkUnlock,
     Drop,
-    FreeSlot,
+    /// Have the others read their page back? They are gone otherwise.
+    FreeSlot(bool),
     HookLock,
     HookDecide(bool),
     HookMap,
@@ -530,7 +533,14 @@ impl Membership {
                 Reaper::Settled(unsettled)
             }
             (Step::ReapRead2, Reaper::Settled(unsettled)) => {
-                let verdict = self.read(s);
+                let mut verdict = self.read(s);
+                if verdict == Verdict::InSwap && s.resident && self.has(Without::PageIsAsked) {
+                    // With the page locked, or later.
+                    s.folio_lock.is_none().then_some(())?;
+                    if s.slot != Slot::Node {
+                        verdict = Verdict::Gone;
+                    }
+                }
                 s.seen.settled_to_other |= verdict == Verdict::Gone;
                 Reaper::Verdict(unsettled, verdict)
             }
@@ -667,7 +677,8 @@ impl Protocol for Membership {
             Step::WalkLook,
             Step::WalkUnlock,
             Step::Drop,
-            Step::FreeSlot,
+            Step::FreeSlot(false),
+            Step::FreeSlot(true),
             Step::HookLock,
             Step::HookDecide(false),
             Step::HookDecide(true),
@@ -711,12 +722,11 @@ impl Protocol for Membership {
                 }
                 Some(())
             }
-            Step::FreeSlot if s.pte != Pte::Swap && s.folio_lock.is_none() => {
+            Step::FreeSlot(read_back) if s.pte != Pte::Swap && s.folio_lock.is_none() => {
                 (s.slot != Slot::Free).then_some(())?;
                 s.slot = Slot::Free;
                 s.cached = false;
-                // The others have read their page back.
-                s.resident = true;
+                s.resident |= read_back;
                 Some(())
             }
             Step::ForkFault if s.slot == Slot::Other && s.entry && s.folio_lock.is_none() => {
@@ -738,7 +748,8 @@ impl Protocol for Membership {
             Property::always(TRUE, |_, s: &State| {
                 let is_member = match s.pte {
                     Pte::Merged => true,
-                    Pte::Swap => s.entry,
+                    // While the page is out nobody knows; content tells, if it is read in.
+                    Pte::Swap => s.entry && (s.slot == Slot::Node || !s.resident),
                     _ => false,
                 };
                 !Self::is_quiet(s) || s.item != Item::Stable || is_member
@@ -782,6 +793,7 @@ fn each_rule_of_membership_is_needed() {
         (Without::WalkRemembers, TRUE),
         (Without::HookSuspects, TRUE),
         (Without::Settle, TRUE),
+        (Without::PageIsAsked, TRUE),
         (Without::Unsettled, TRUE),
         (Without::TakeBeforeRead, TRUE),
         (Without::Doubt, TRUE),
