@@ -53,10 +53,11 @@ run_room() {
 	mapfile -t left < <(cases_of "$room")
 	read -ra options < <(room_options "$room")
 	[ "$(debug_flavour "$kernel")" != debug ] || options+=(--kmemleak)
-	if [[ ${left[*]} == *takeover/livepatch_* ]]; then
-		other=$(test_module "$REPO/tests/livepatch" "$kernel") || exit
+	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake'; do
+		[[ ${left[*]} == *${other% *}* ]] || continue
+		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit
 		options+=("$other")
-	fi
+	done
 	while [ ${#left[@]} -gt 0 ]; do
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()

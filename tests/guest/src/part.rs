@@ -31,10 +31,10 @@ impl Part {
         start..(start + count).min(self.seeds.len())
     }
 
-    /// Writes pages; `content` names what to each.
-    pub fn write(&mut self, pages: Range<usize>, mut content: impl FnMut() -> u64) {
+    /// Writes pages; `content` names what to each, by its number.
+    pub fn write(&mut self, pages: Range<usize>, mut content: impl FnMut(usize) -> u64) {
         for index in pages {
-            let seed = content();
+            let seed = content(index);
             self.region.write(index, seed);
             self.seeds[index] = seed;
         }

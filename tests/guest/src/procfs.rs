@@ -21,9 +21,36 @@ pub fn field(path: &str, key: &str) -> Outcome<i64> {
     fail(format!("{path} has no field {key}"))
 }
 
+/// The number that a file holds.
+pub fn number(path: &str) -> Outcome<i64> {
+    let text = fs::read_to_string(path).context(path)?;
+    let text = text.trim();
+    text.parse()
+        .or_else(|_| fail(format!("{path} holds '{text}'")))
+}
+
 /// Event counter of `/proc/vmstat`.
 pub fn vmstat(key: &str) -> Outcome<i64> {
     field("/proc/vmstat", key)
+}
+
+/// Free pages that are on CPUs' own lists.
+pub fn pages_on_cpus() -> Outcome<i64> {
+    let path = "/proc/zoneinfo";
+    let text = fs::read_to_string(path).context(path)?;
+    match sum_of(&text, "count:") {
+        Some(pages) => Ok(pages),
+        None => fail(format!("{path} tells nothing of CPUs' own pages")),
+    }
+}
+
+/// The sum of all numbers that stand after `key`; `None`: there is none.
+fn sum_of(text: &str, key: &str) -> Option<i64> {
+    let numbers = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next()? == key).then(|| words.next()?.parse::<i64>().ok())?
+    });
+    numbers.reduce(|sum, number| sum + number)
 }
 
 /// What the kernel's lines of `/proc/PID/ksm_stat` begin with, in its order.

@@ -105,7 +105,7 @@ impl Memory {
 
     fn write(&mut self, which: usize, pages: Range<usize>) -> Outcome {
         let random = &mut self.random;
-        self.parts[which].write(pages, || random.content(COMMON));
+        self.parts[which].write(pages, |_| random.content(COMMON));
         Ok(())
     }
 

@@ -2,14 +2,20 @@
 
 //! A machine that is put to sleep and wakes up, and processes that are frozen.
 
+use std::ffi::CStr;
 use std::fs;
 
-use super::common::{frames_become, merged_crowd, same};
-use crate::case::{skip, Bench, Case, Context, Outcome};
+use super::common::{frames_become, merged_crowd, same, self_check};
+use super::swapping::Crowd;
+use super::takeover::{insmod, remove};
+use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::check_eq;
+use crate::procfs;
 use crate::setting::Setting;
 use crate::sharer::{self, Sharer};
+use crate::slow;
+use crate::sys;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -23,12 +29,18 @@ pub const CASES: &[Case] = &[
         "frozen processes are merged, unmerged and merged again",
         frozen_processes,
     ),
+    Case::new(
+        "suspend/to_idle",
+        "the machine sleeps while pages are merged and out, with the scanner at work and at rest",
+        to_idle,
+    )
+    .room(Room::Swap),
 ];
 
 const PAGES: usize = 64;
+const STATE: &str = "/sys/power/state";
 
-/// Has suspend turn back after all tasks have been frozen for so many seconds. It goes no further here: QEMU's virtio port,
-/// by which the runner talks with the guest, does not survive the suspending of devices.
+/// Has suspend turn back after all tasks have been frozen for so many seconds.
 pub fn only_freeze(seconds: u32) -> Outcome<[Setting; 2]> {
     const LEVEL: &str = "/sys/power/pm_test";
     const DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
@@ -43,7 +55,6 @@ pub fn only_freeze(seconds: u32) -> Outcome<[Setting; 2]> {
 
 /// Puts the machine to sleep.
 pub fn suspend() -> Outcome {
-    const STATE: &str = "/sys/power/state";
     fs::write(STATE, "freeze").context(format!("writing 'freeze' to {STATE}"))
 }
 
@@ -66,6 +77,96 @@ fn freezer(bench: &Bench) -> Outcome {
         failed,
         "times that a task could not be frozen"
     );
+    sharer::finish(sharers)
+}
+
+/// The virtio port by which the runner talks with the guest, taken away for as long as this lives: QEMU would not open it again
+/// after devices have slept (virtcons_restore() in drivers/char/virtio_console.c tells it so before it can hear the answer).
+struct NoPort(Vec<String>);
+
+const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_console";
+
+impl NoPort {
+    fn new() -> Outcome<NoPort> {
+        let mut away = NoPort(Vec::new());
+        for entry in fs::read_dir(DRIVER).context(DRIVER)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("virtio") {
+                fs::write(format!("{DRIVER}/unbind"), &name).context(name.clone())?;
+                away.0.push(name);
+            }
+        }
+        Ok(away)
+    }
+}
+
+impl Drop for NoPort {
+    fn drop(&mut self) {
+        for device in &self.0 {
+            // Without it the runner hears nothing any more, which it says itself.
+            let _ = fs::write(format!("{DRIVER}/bind"), device);
+        }
+    }
+}
+
+/// Wakes the machine every so often while it lives: no device of QEMU's could.
+struct Waker;
+
+impl Waker {
+    const FILE: &str = "wake.ko";
+
+    fn new() -> Outcome<Waker> {
+        let parameters = format!("after_ms={}\0", 2000 * slow::factor());
+        let parameters = CStr::from_bytes_until_nul(parameters.as_bytes()).unwrap_or_default();
+        match insmod(Waker::FILE, parameters) {
+            None => Ok(Waker),
+            Some(errno) => fail(format!("cannot load {}: error {errno}", Waker::FILE)),
+        }
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        let _ = remove(c"wake");
+    }
+}
+
+/// Sleeps until something wakes the machine.
+fn sleep() -> Outcome {
+    const SUCCESS: &str = "/sys/power/suspend_stats/success";
+    const TRIES: u32 = 5;
+    let slept = || procfs::number(SUCCESS);
+    let before = slept()?;
+    let _port = NoPort::new()?;
+    let _waker = Waker::new()?;
+    for _ in 0..TRIES {
+        match fs::write(STATE, "freeze") {
+            // Waked before it slept.
+            Err(error) if sys::is_errno(&error, libc::EBUSY) => continue,
+            other => other.context("going to sleep")?,
+        }
+        check_eq!(slept()?, before + 1, "times that the machine has slept");
+        return Ok(());
+    }
+    fail(format!("it did not fall asleep in {TRIES} tries"))
+}
+
+fn to_idle(bench: &Bench) -> Outcome {
+    if !fs::read_to_string(STATE).is_ok_and(|states| states.contains("freeze")) {
+        return skip("this kernel cannot sleep (CONFIG_SUSPEND)");
+    }
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out_to(crowd.all() / 2)?;
+    // At rest, and then at work.
+    sleep()?;
+    bench.ksm.start()?;
+    sleep()?;
+    crowd.verify()?;
+    let mut sharers = crowd.into_sharers();
+    frames_become(&sharers, PAGES)?;
+    sharers.push(Sharer::start(PAGES, same)?);
+    frames_become(&sharers, PAGES)?;
+    self_check(&bench.ksm)?;
     sharer::finish(sharers)
 }
 

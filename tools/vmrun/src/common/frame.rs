@@ -6,7 +6,7 @@
 //! little-endian `u32`, the payload. One ordered stream means that the exit code cannot overtake
 //! the output. Host to guest there are single bytes only.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 /// Name of the virtio port, as the guest finds it in `/sys/class/virtio-ports/*/name`.
 pub const PORT_NAME: &str = "swapksm.vmrun";
@@ -110,8 +110,8 @@ impl Frame {
         }
     }
 
-    /// Writes the frame. One call of `write_all`, so that a frame is one request to the port.
-    pub fn write(&self, port: &mut impl Write) -> io::Result<()> {
+    /// What travels.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let (kind, data) = self.parts();
         let data = &data[..self.len(data)];
         let length = u32::try_from(data.len()).map_err(|_| out_of_step())?;
@@ -119,7 +119,7 @@ impl Frame {
         bytes.push(kind);
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(data);
-        port.write_all(&bytes)
+        Ok(bytes)
     }
 
     /// Reads the next frame; `None` when the other side has closed the stream between two frames.
@@ -175,7 +175,7 @@ mod tests {
         ];
         let mut stream = Vec::new();
         for frame in &frames {
-            frame.write(&mut stream).unwrap();
+            stream.extend(frame.bytes().unwrap());
         }
         let mut stream = &stream[..];
         for frame in &frames {
@@ -186,18 +186,16 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut() {
-        let mut stream = Vec::new();
         // Of two bytes each, so that the longest payload ends within one.
         let text = format!("x{}", "é".repeat(MAX_PAYLOAD));
-        Frame::Note(text.clone()).write(&mut stream).unwrap();
+        let stream = Frame::Note(text.clone()).bytes().unwrap();
         let read = Frame::read(&mut &stream[..]).unwrap();
         assert_eq!(read, Some(Frame::Note(text[..MAX_PAYLOAD - 1].to_owned())));
     }
 
     #[test]
     fn a_torn_frame_is_an_error_and_not_an_end() {
-        let mut stream = Vec::new();
-        Frame::Stdout(vec![1; 10]).write(&mut stream).unwrap();
+        let stream = Frame::Stdout(vec![1; 10]).bytes().unwrap();
         assert!(Frame::read(&mut &stream[..7]).is_err());
         assert!(Frame::read(&mut &stream[..1]).is_err());
     }

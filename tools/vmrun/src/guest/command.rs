@@ -31,12 +31,10 @@ pub fn run(job: &Job, port: &mut Port) -> Result<(), String> {
     let (mut stderr, stderr_end) = Outlet::open(Frame::Stderr)?;
     let child = start(job, stdout_end, stderr_end)?;
     loop {
-        wait_for([
-            stdout.fd(),
-            stderr.fd(),
-            port.as_raw_fd(),
-            children.as_raw_fd(),
-        ]);
+        wait_for(
+            [stdout.fd(), stderr.fd(), port.fd(), children.as_raw_fd()],
+            port.patience(),
+        );
         sys::forget_child_events(&children);
         // The child is looked for before its output is read, so that nothing written before its
         // end is left in a pipe.
@@ -173,14 +171,14 @@ fn interpreter(program: &Path) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Sleeps until one of the descriptors has something to read or is closed.
-fn wait_for<const N: usize>(fds: [RawFd; N]) {
+/// Sleeps until one of the descriptors has something to read or is closed, at most `patience` milliseconds.
+fn wait_for<const N: usize>(fds: [RawFd; N], patience: i32) {
     let mut fds = fds.map(|fd| libc::pollfd {
         fd,
         events: libc::POLLIN,
         revents: 0,
     });
-    sys::poll(&mut fds, -1);
+    sys::poll(&mut fds, patience);
 }
 
 /// Reaps every ended process (orphans come to process 1); the status of `child` if it is among them.
@@ -195,21 +193,18 @@ fn reap_until(child: i32) -> Option<i32> {
 }
 
 fn answer_requests(port: &mut Port) {
+    port.look();
     let mut ready = [libc::pollfd {
-        fd: port.as_raw_fd(),
+        fd: port.fd(),
         events: libc::POLLIN,
         revents: 0,
     }];
     sys::poll(&mut ready, 0);
-    if ready[0].revents & libc::POLLIN == 0 {
-        return;
-    }
-    let mut request = [0];
-    if let Ok(1) = port.file().read(&mut request) {
-        if request[0] == REQUEST_DUMP {
-            port.send(&Frame::Note(dump::everything()));
-            port.send(&Frame::Dumped);
-        }
+    if ready[0].revents & libc::POLLIN != 0 && port.read() == Some(REQUEST_DUMP) {
+        port.send(&Frame::Note(dump::everything()));
+        port.send(&Frame::Dumped);
+    } else if ready[0].revents & libc::POLLHUP != 0 {
+        port.close();
     }
 }
 

@@ -30,6 +30,8 @@ const WELCOME: &[(&str, &str, &str)] = &[
 const SYSCTLS: &[(&str, &str)] = &[
     ("kernel/hostname", "vmrun"),
     ("kernel/sysrq", "1"),
+    // Tests say a lot, and what is left out is what one looks for.
+    ("kernel/printk_devkmsg", "on"),
     ("kernel/hung_task_timeout_secs", "90"),
     ("kernel/hung_task_check_interval_secs", "10"),
     ("kernel/hung_task_all_cpu_backtrace", "1"),

@@ -3,9 +3,11 @@
 //! Races with what makes huge pages of the base pages that the scanner splits.
 
 use std::fs;
+use std::time::Duration;
 
 use super::race::{Race, Racer};
 use crate::case::{fail, skip, Bench, Context, Outcome};
+use crate::content::Random;
 use crate::count::Count;
 use crate::procfs;
 use crate::region::Region;
@@ -16,6 +18,8 @@ use crate::sys;
 /// `MADV_COLLAPSE`, which libc may lack.
 const MADV_COLLAPSE: i32 = 25;
 const RACERS: usize = 2;
+/// Milliseconds that khugepaged has a racer's memory for itself and the scanner, at most.
+const LEAVES: u64 = 20;
 /// What MADV_COLLAPSE may say.
 const REFUSALS: [(i32, &str); 4] = [
     (libc::EAGAIN, "pages busy or pinned (EAGAIN)"),
@@ -25,8 +29,8 @@ const REFUSALS: [(i32, &str); 4] = [
 ];
 const DIRECTORY: &str = "/sys/kernel/mm/transparent_hugepage";
 
-fn map() -> Outcome<Region> {
-    Region::map_huge(1)
+fn make(random: &mut Random) -> Outcome<Racer> {
+    Racer::by_place(Region::map_huge(1)?, random)
 }
 
 /// Rounds that leave less than a huge page, and more than nothing, to be merged.
@@ -56,7 +60,7 @@ pub fn collapse(bench: &Bench) -> Outcome {
             Ok((errno, count))
         })
         .collect::<Outcome<Vec<_>>>()?;
-    race.racers(RACERS, map, |racer| {
+    race.racers_of(RACERS, make, |racer| {
         change(racer)?;
         if let Err(error) = racer.part.region.advise(MADV_COLLAPSE) {
             match refused
@@ -102,7 +106,12 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
     let mut race = Race::new(bench)?;
     race.needs("huge pages that khugepaged has made", 1, collapsed)?;
     tell_failures(&mut race)?;
-    race.racers(RACERS, map, change)?;
+    race.racers_of(RACERS, make, |racer| {
+        change(racer)?;
+        // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
+        std::thread::sleep(Duration::from_millis(racer.random.below(LEAVES)));
+        Ok(())
+    })?;
     race.run()
 }
 
@@ -126,9 +135,5 @@ fn enable() -> Outcome<Setting> {
 
 /// Huge pages that khugepaged has made since the machine came up.
 fn collapsed() -> Outcome<i64> {
-    let path = format!("{DIRECTORY}/khugepaged/pages_collapsed");
-    let text = fs::read_to_string(&path).context(&path)?;
-    text.trim()
-        .parse()
-        .or_else(|_| fail(format!("{path} holds '{}'", text.trim())))
+    procfs::number(&format!("{DIRECTORY}/khugepaged/pages_collapsed"))
 }

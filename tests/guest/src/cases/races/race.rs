@@ -31,6 +31,8 @@ pub const PAGES: usize = 64;
 pub const MOST: u64 = 16;
 /// Contents that many pages of all racers have.
 const COMMON: u64 = 20;
+/// The same where they are of one place.
+const AT_A_PLACE: u64 = 2;
 /// Pages between two sleeps of the scanner, which are of no length: far more than there are.
 const PAGES_TO_SCAN: u64 = 5000;
 /// How long a process goes on before it reports.
@@ -54,14 +56,27 @@ pub struct Racer {
     pub part: Part,
     /// Where its choices come from.
     pub random: Random,
+    /// No two of its pages are equal, only those of others at the same place.
+    by_place: bool,
 }
 
 impl Racer {
     /// Fills a mapping and opens it to merging.
     pub fn new(region: Region, random: &mut Random) -> Outcome<Racer> {
+        Racer::fill(region, random, false)
+    }
+
+    /// The same with pages that are equal to others' only: the kernel makes no huge page where one page is mapped twice
+    /// (`__collapse_huge_page_isolate()` in mm/khugepaged.c finds it locked then, by itself).
+    pub fn by_place(region: Region, random: &mut Random) -> Outcome<Racer> {
+        Racer::fill(region, random, true)
+    }
+
+    fn fill(region: Region, random: &mut Random, by_place: bool) -> Outcome<Racer> {
         let mut racer = Racer {
             part: Part::new(region),
             random: Random::new(random.next()),
+            by_place,
         };
         racer.write(0..racer.part.seeds.len());
         racer.part.region.mergeable()?;
@@ -76,7 +91,10 @@ impl Racer {
     /// Writes pages, mostly with what others have, too.
     pub fn write(&mut self, pages: std::ops::Range<usize>) {
         let random = &mut self.random;
-        self.part.write(pages, || random.content(COMMON));
+        self.part.write(pages, |index| match self.by_place {
+            true => random.content(AT_A_PLACE) | (index as u64 + 1) << 8,
+            false => random.content(COMMON),
+        });
     }
 
     /// Lets the scanner come by, more or less.
@@ -252,10 +270,20 @@ impl Race<'_> {
         map: impl Fn() -> Outcome<Region>,
         operation: impl Fn(&mut Racer) -> Outcome,
     ) -> Outcome {
+        self.racers_of(count, |random| Racer::new(map()?, random), operation)
+    }
+
+    /// The same with racers that `make` makes.
+    pub fn racers_of(
+        &mut self,
+        count: usize,
+        make: impl Fn(&mut Random) -> Outcome<Racer>,
+        operation: impl Fn(&mut Racer) -> Outcome,
+    ) -> Outcome {
         for _ in 0..count {
             self.process(
                 "racer",
-                |random| Racer::new(map()?, random),
+                &make,
                 |racer| match racer.ordinary()? {
                     true => Ok(()),
                     false => operation(racer),

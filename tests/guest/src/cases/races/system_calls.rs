@@ -123,7 +123,7 @@ fn file_of_contents() -> Outcome<File> {
 fn honest(random: &mut Random) -> Outcome<(Part, Random)> {
     let mut part = Part::new(Region::map(PAGES)?);
     let mut index = 0;
-    part.write(0..PAGES, || {
+    part.write(0..PAGES, |_| {
         index += 1;
         content(index - 1)
     });
