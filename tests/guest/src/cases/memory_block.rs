@@ -139,7 +139,7 @@ impl Block {
 
 /// Has all that is movable on node 0 beside a block, so that new pages of that node come from the block.
 pub struct Filler {
-    _pages: [Region; 2],
+    pages: Vec<Region>,
 }
 
 impl Filler {
@@ -151,6 +151,13 @@ impl Filler {
         let most = numa::map_pages_on(0, free_movable()?.saturating_sub(LEFT).max(1))?;
         (0..most.pages()).for_each(|index| most.poke(index, 0, 1));
         block.online()?;
+        let mut filler = Filler { pages: vec![most] };
+        filler.top_up(block)?;
+        Ok(filler)
+    }
+
+    /// Takes what others have given back beside the block, which is online, and some of the block with it.
+    pub fn top_up(&mut self, block: &Block) -> Outcome {
         let rest = numa::map_pages_on(0, 2 * LEFT)?;
         for first in (0..rest.pages()).step_by(STEP) {
             (first..first + STEP).for_each(|index| rest.poke(index, 0, 1));
@@ -159,9 +166,8 @@ impl Filler {
                 break;
             }
         }
-        Ok(Filler {
-            _pages: [most, rest],
-        })
+        self.pages.push(rest);
+        Ok(())
     }
 }
 

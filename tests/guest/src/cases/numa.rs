@@ -64,6 +64,16 @@ pub fn map_near(node: usize, pages: usize) -> Outcome<Region> {
     map_by(libc::MPOL_PREFERRED, node, pages)
 }
 
+/// Moves all that a process (0: the calling one) has on one node to another, as far as the kernel can.
+pub fn migrate(pid: i32, from: usize, to: usize) -> Outcome {
+    let masks = [1u64 << from, 1u64 << to];
+    let [from, to] = [0, 1].map(|index| std::ptr::from_ref(&masks[index]) as usize);
+    let arguments = [pid as usize, 64, from, to, 0, 0];
+    sys::syscall(libc::SYS_migrate_pages, arguments)
+        .context("migrate_pages")
+        .map(drop)
+}
+
 fn map_by(policy: i32, node: usize, pages: usize) -> Outcome<Region> {
     let region = Region::map(pages)?;
     let (mask, policy) = (1u64 << node, policy as usize);

@@ -2,6 +2,8 @@
 
 //! Races with memory that goes offline and comes back.
 
+use std::time::{Duration, Instant};
+
 use super::super::common::{frames_become, same};
 use super::super::memory_block::{Block, Filler};
 use super::super::numa;
@@ -12,10 +14,15 @@ use crate::content::Random;
 use crate::count::Count;
 use crate::ksm::Ksm;
 use crate::sharer::{self, Sharer};
+use crate::slow;
 
 /// Times that memory goes offline, at least.
 const LEAST: i64 = 3;
-/// Pauses while the block is online, at most: new pages come from it and are merged.
+/// One in so many rounds of a racer waits for the memory to go, to see what becomes of its merged pages.
+const LOOKS: u64 = 4;
+/// How long it waits at most.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Pauses while the block is online, at most.
 const PAUSES: u64 = 8;
 
 /// Racers near the block, and a process that takes it offline and online. `left` counts the merged pages that are moved
@@ -29,8 +36,15 @@ fn race<'a>(bench: &'a Bench, block: &Block, left: Count) -> Outcome<Race<'a>> {
         || numa::map_near(0, PAGES),
         |racer| {
             change(racer)?;
-            let before = merged_frames(racer)?;
-            racer.pause();
+            if racer.random.below(LOOKS) > 0 {
+                racer.pause();
+                return Ok(());
+            }
+            let (before, times) = (merged_frames(racer)?, offline.get());
+            let end = Instant::now() + slow::limit(PATIENCE);
+            while offline.get() == times && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             let now = merged_frames(racer)?;
             let gone = before
                 .iter()
@@ -40,16 +54,22 @@ fn race<'a>(bench: &'a Bench, block: &Block, left: Count) -> Outcome<Race<'a>> {
             Ok(())
         },
     )?;
+    let racers = race.pids();
+    let migrate = |from, to| {
+        let mut racers = racers.iter();
+        racers.try_for_each(|&pid| numa::migrate(pid, from, to))
+    };
     race.process(
         "memory",
         |random| Ok((Filler::make(block)?, Random::new(random.next()))),
-        |(_, random)| {
+        |(filler, random)| {
             offline.add(usize::from(block.offline()?));
             pause(random);
             block.online()?;
-            // What is merged from now on is new, and so from the block.
-            Ksm.set("run", 2)?;
-            Ksm.set("run", 1)?;
+            // What the racers have comes to lie in the block, merged or not: there is no other place on its node.
+            migrate(0, 1)?;
+            filler.top_up(block)?;
+            migrate(1, 0)?;
             for _ in 0..1 + random.below(PAUSES) {
                 pause(random);
             }

@@ -184,15 +184,13 @@ fn run_on(cpu: usize) -> Outcome {
 /// Moves all pages of the calling process to a node, as far as they can be moved; tells how many of the racer's have
 /// another frame now.
 fn move_all(racer: &mut Racer) -> Outcome<usize> {
-    let node = racer.random.below(2);
+    let node = racer.random.below(2) as usize;
     let frames = || -> Outcome<Vec<u64>> {
         let entries = racer.part.region.pagemap()?;
         Ok(entries.iter().map(|e| e.frame().unwrap_or(0)).collect())
     };
     let before = frames()?;
-    let masks = [1u64 << (1 - node), 1u64 << node];
-    let [from, to] = [0, 1].map(|index| std::ptr::from_ref(&masks[index]) as usize);
-    sys::syscall(libc::SYS_migrate_pages, [0, 64, from, to, 0, 0]).context("migrate_pages")?;
+    numa::migrate(0, 1 - node, node)?;
     Ok(fragments::moved(&before, &frames()?))
 }
 
