@@ -13,13 +13,16 @@ use crate::procfs;
 use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
+use crate::slow;
 use crate::sys;
 
 /// `MADV_COLLAPSE`, which libc may lack.
 const MADV_COLLAPSE: i32 = 25;
 const RACERS: usize = 2;
-/// Milliseconds that khugepaged has a racer's memory for itself and the scanner, at most.
+/// Milliseconds that a racer leaves its memory to khugepaged and the scanner, at most.
 const LEAVES: u64 = 20;
+/// Milliseconds that khugepaged leaves it to the scanner, which has to come by twice before it merges.
+const COMES: u32 = 50;
 /// What MADV_COLLAPSE may say.
 const REFUSALS: [(i32, &str); 4] = [
     (libc::EAGAIN, "pages busy or pinned (EAGAIN)"),
@@ -92,12 +95,12 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
         return skip("no transparent huge pages in this kernel");
     }
     let _settings = [
-        ("khugepaged/scan_sleep_millisecs", "1"),
-        ("khugepaged/alloc_sleep_millisecs", "1"),
-        ("khugepaged/pages_to_scan", "4096"),
+        ("khugepaged/scan_sleep_millisecs", COMES * slow::factor()),
+        ("khugepaged/alloc_sleep_millisecs", 1),
+        ("khugepaged/pages_to_scan", 4096),
         // Pages that are shared or not there keep it from nothing.
-        ("khugepaged/max_ptes_shared", "511"),
-        ("khugepaged/max_ptes_none", "511"),
+        ("khugepaged/max_ptes_shared", 511),
+        ("khugepaged/max_ptes_none", 511),
     ]
     .map(|(file, value)| Setting::set(&format!("{DIRECTORY}/{file}"), value))
     .into_iter()
@@ -109,7 +112,7 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
         // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
-        std::thread::sleep(Duration::from_millis(racer.random.below(LEAVES)));
+        std::thread::sleep(Duration::from_millis(racer.random.below(LEAVES * u64::from(slow::factor()))));
         Ok(())
     })?;
     race.run()
