@@ -112,7 +112,9 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
         // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
-        std::thread::sleep(Duration::from_millis(racer.random.below(LEAVES * u64::from(slow::factor()))));
+        std::thread::sleep(Duration::from_millis(
+            racer.random.below(LEAVES * u64::from(slow::factor())),
+        ));
         Ok(())
     })?;
     race.run()
