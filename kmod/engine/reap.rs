@@ -22,7 +22,7 @@ use super::{
     chunk::{Chunk, Slots},
     hold,
     locks::{Event, Live, Spin},
-    node::Node,
+    node::{Node, Sharer},
     space::{MmapRead, Reading, Space},
     word::State,
     Engine,
@@ -330,7 +330,12 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
         Reading::Later => return Verdict::Later,
         Reading::Gone => return Verdict::Gone,
     };
-    let verdict = membership(chunk, slot, lock);
+    // The engine is held, so the sharer stays, and its node.
+    let Some(sharer) = chunk.state.lock().sharer(slot) else {
+        return Verdict::Gone;
+    };
+    let node = sharer.node();
+    let verdict = membership(sharer, lock);
     let Verdict::InSwap(entry) = verdict else {
         return verdict;
     };
@@ -341,18 +346,15 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
     if unsafe { b::swapksm_swapin_is_busy(entry as usize) } {
         return Verdict::Later;
     }
-    let Some(node) = node_of(chunk, slot) else {
-        return Verdict::Gone;
-    };
     let Some(folio) = node.folio() else {
-        return membership(chunk, slot, lock);
+        return membership(sharer, lock);
     };
     // The node remembers the entry until it gets another. Its page may have left the swap cache since, and a page of this
     // very process, who has forked, have come there. With the folio locked neither it nor the entry of a member moves.
     let Some(folio) = folio.try_lock_owned() else {
         return Verdict::Later;
     };
-    match membership(chunk, slot, lock) {
+    match membership(sharer, lock) {
         // It has just moved.
         Verdict::InSwap(_) if folio.node() != node.as_ptr().cast() => Verdict::Later,
         // A broken one is taken out of the swap cache, and what it was is in swap all the same.
@@ -361,18 +363,8 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
     }
 }
 
-/// The node of a Stable item. It stays while the engine is held.
-fn node_of(chunk: Live<Chunk>, slot: usize) -> Option<Live<Node>> {
-    let mut state = chunk.state.lock();
-    state.sharer(slot).map(|sharer| sharer.node())
-}
-
-/// Does the page-table entry of a Stable item still name its node's page?
-fn membership(chunk: Live<Chunk>, slot: usize, lock: &MmapRead) -> Verdict {
-    let Some(sharer) = chunk.state.lock().sharer(slot) else {
-        return Verdict::Gone;
-    };
-    // The engine is held, so the sharer stays.
+/// Does the page-table entry of a sharer still name its node's page?
+fn membership(sharer: Live<Sharer>, lock: &MmapRead) -> Verdict {
     let node = sharer.node();
     // SAFETY: The mmap lock is held.
     let is_mapping = unsafe {

@@ -642,13 +642,12 @@ impl Space {
     /// may come to empty the page tables, as MADV_DONTNEED may; our pointers into it are gone before that
     /// (`Space::kill`, by mmu_notifier_release()). What is hung into a dead space after that, the reaper takes out.
     pub(crate) fn try_read_lock(&self) -> Reading {
-        let mm = self.mm();
+        if self.has_no_users() {
+            return Reading::Gone;
+        }
         // SAFETY: The space keeps the struct.
-        if self.has_no_users() || !unsafe { b::swapksm_mm_read_trylock(mm) } {
-            return match self.has_no_users() {
-                true => Reading::Gone,
-                false => Reading::Later,
-            };
+        if !unsafe { b::swapksm_mm_read_trylock(self.mm()) } {
+            return Reading::Later;
         }
         self.locked().map_or(Reading::Gone, Reading::Possible)
     }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::case::{fail, skip, Context, Outcome};
+use crate::case::{skip, Context, Outcome};
 use crate::procfs;
 use crate::sabotage::{self, Sabotage};
 
@@ -37,10 +37,7 @@ impl Group {
 
     /// The number in one of the group's files.
     pub fn number(&self, file: &str) -> Outcome<i64> {
-        let text = fs::read_to_string(self.0.join(file)).context(file)?;
-        text.trim()
-            .parse()
-            .or_else(|_| fail(format!("{file} holds '{}'", text.trim())))
+        procfs::number(&self.0.join(file).to_string_lossy())
     }
 
     /// Moves the calling process into the group.

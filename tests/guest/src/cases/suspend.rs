@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::fs;
+use std::io;
 
 use super::common::{frames_become, merged_crowd, same, self_check};
 use super::swapping::Crowd;
@@ -55,7 +56,12 @@ pub fn only_freeze(seconds: u32) -> Outcome<[Setting; 2]> {
 
 /// Puts the machine to sleep.
 pub fn suspend() -> Outcome {
-    fs::write(STATE, "freeze").context(format!("writing 'freeze' to {STATE}"))
+    freeze().context(format!("writing 'freeze' to {STATE}"))
+}
+
+/// The same, the error as the kernel gave it.
+fn freeze() -> io::Result<()> {
+    fs::write(STATE, "freeze")
 }
 
 fn freezer(bench: &Bench) -> Outcome {
@@ -140,7 +146,7 @@ fn sleep() -> Outcome {
     let _port = NoPort::new()?;
     let _waker = Waker::new()?;
     for _ in 0..TRIES {
-        match fs::write(STATE, "freeze") {
+        match freeze() {
             // Waked before it slept.
             Err(error) if sys::is_errno(&error, libc::EBUSY) => continue,
             other => other.context("going to sleep")?,

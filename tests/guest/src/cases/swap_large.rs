@@ -7,9 +7,10 @@ use std::fs;
 use super::common::{frames_become, same};
 use super::small_swap::SmallSwap;
 use super::swapping::{self, SwapIns};
-use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
+use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::check;
 use crate::pagemap;
+use crate::procfs;
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::wait;
@@ -49,11 +50,7 @@ impl Large {
 
     /// How often a folio of that size came from swap.
     fn swapped_in() -> Outcome<i64> {
-        let file = format!("{SIZE}/stats/swpin");
-        let text = fs::read_to_string(&file).context(&file)?;
-        text.trim()
-            .parse()
-            .or_else(|_| fail(format!("{file} holds '{}'", text.trim())))
+        procfs::number(&format!("{SIZE}/stats/swpin"))
     }
 }
 

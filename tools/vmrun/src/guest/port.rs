@@ -2,6 +2,7 @@
 
 //! The virtio port to the host.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -25,20 +26,33 @@ const PATIENCE: u32 = 5000;
 const LOOK: u32 = 10;
 
 impl Port {
-    /// Waits for the device, at most [`PATIENCE`], and opens it.
+    /// Waits for the device, and opens it.
     pub fn open() -> Result<Port, String> {
+        let mut port = Port {
+            file: None,
+            torn: false,
+        };
+        port.wait()?;
+        Ok(port)
+    }
+
+    /// Waits until there is a device, at most [`PATIENCE`], and opens it.
+    fn wait(&mut self) -> Result<(), String> {
+        let mut why = format!(
+            "no virtio port named {PORT_NAME} (does this kernel have CONFIG_VIRTIO_CONSOLE=y?)"
+        );
         for _ in 0..PATIENCE / LOOK {
-            if let Some(file) = open_found()? {
-                return Ok(Port {
-                    file: Some(file),
-                    torn: false,
-                });
+            match open_found() {
+                Ok(None) => {}
+                Ok(file) => {
+                    self.file = file;
+                    return Ok(());
+                }
+                Err(text) => why = text,
             }
             sleep(Duration::from_millis(LOOK.into()));
         }
-        Err(format!(
-            "no virtio port named {PORT_NAME} (does this kernel have CONFIG_VIRTIO_CONSOLE=y?)"
-        ))
+        Err(why)
     }
 
     /// Sends one frame. When the host is gone there is nobody to work for: the log says so and
@@ -51,7 +65,12 @@ impl Port {
         while !self.torn {
             match self.write(&bytes) {
                 Ok(()) => return,
-                Err((0, error)) if error.raw_os_error() == Some(libc::ENODEV) => self.wait(),
+                Err((0, error)) if error.raw_os_error() == Some(libc::ENODEV) => {
+                    self.close();
+                    if let Err(text) = self.wait() {
+                        self.tear(&text);
+                    }
+                }
                 Err((_, error)) => self.tear(&error),
             }
         }
@@ -72,22 +91,9 @@ impl Port {
         Ok(())
     }
 
-    fn tear(&mut self, error: &Error) {
+    fn tear(&mut self, error: &dyn Display) {
         self.torn = true;
         kmsg::write(&format!("vmrun: the host does not take messages: {error}"));
-    }
-
-    /// Waits until the device, which has gone, is there again.
-    fn wait(&mut self) {
-        self.close();
-        for _ in 0..PATIENCE / LOOK {
-            self.look();
-            if self.file.is_some() {
-                return;
-            }
-            sleep(Duration::from_millis(LOOK.into()));
-        }
-        self.tear(&Error::from_raw_os_error(libc::ENODEV));
     }
 
     /// The device has gone.

@@ -119,11 +119,7 @@ fn file_of_contents() -> Outcome<File> {
 
 fn honest(random: &mut Random) -> Outcome<(Part, Random)> {
     let mut part = Part::new(Region::map(PAGES)?);
-    let mut index = 0;
-    part.write(0..PAGES, |_| {
-        index += 1;
-        content(index - 1)
-    });
+    part.write(0..PAGES, content);
     part.region.mergeable()?;
     Ok((part, Random::new(random.next())))
 }
