@@ -33,8 +33,9 @@ pub struct Facts {
     pub setup_failed: Option<String>,
     /// A limit that ran out, in words.
     pub timed_out: Option<String>,
-    /// It was the limit for booting, and nothing of swapksm's had run: the host was busy or the kernel stood still.
-    pub stalled_at_boot: bool,
+    /// The kernel stood still or died before anything of swapksm's had run: the host was busy, or the translator ran a jump that the
+    /// kernel was just patching ("Oops: int3", once in some thousand boots with two CPUs).
+    pub failed_at_boot: bool,
     /// Something failed on the host while the guest ran.
     pub host_failed: Option<String>,
     /// Files that the guest could not send.
@@ -46,6 +47,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Did the guest end by itself, and too early?
+    pub fn died(&self) -> bool {
+        !self.done && self.timed_out.is_none() && self.host_failed.is_none()
+    }
+
     /// Weighs the facts: what says most about the cause decides the code.
     pub fn outcome(self) -> Outcome {
         let mut reasons = Vec::new();
@@ -61,7 +67,7 @@ impl Facts {
                 self.complaints.len() - 10
             ));
         }
-        let died = !self.done && self.timed_out.is_none() && self.host_failed.is_none();
+        let died = self.died();
         let files_failed = !self.files_failed.is_empty();
         reasons.extend(self.checks_failed);
         reasons.extend(self.files_failed);

@@ -66,11 +66,11 @@ pub fn run(
         extra: &args.qemu,
     };
     let mut end = boot(args, cache, kernel, &machine)?;
-    if end.0.stalled_at_boot {
+    if end.0.failed_at_boot {
         let first = keep_log(args, lock(&end.1).path());
+        let reasons = end.0.outcome().reasons.join("; ");
         eprintln!(
-            "vm: the guest did not come up within {} s, before swapksm was loaded; booting once more (the log of the first time: {})",
-            args.boot_timeout,
+            "vm: the guest did not come up, before swapksm was loaded ({reasons}); booting once more (the log of the first time: {})",
             first.display()
         );
         end = boot(args, cache, kernel, &machine)?;

@@ -158,6 +158,10 @@ impl Session {
             ));
         }
         self.judge_log();
+        // The kernel names each module that it begins to load.
+        self.facts.failed_at_boot = self.phase == Phase::Boot
+            && (self.facts.timed_out.is_some() || self.facts.died())
+            && !lock(&self.log).mentions("swapksm");
         (self.facts, self.log)
     }
 
@@ -282,9 +286,6 @@ impl Session {
     fn give_up(&mut self) {
         let (limit, what) = self.limit();
         self.facts.timed_out = Some(format!("{what} within {} s", limit.as_secs()));
-        // The kernel names each module that it begins to load.
-        self.facts.stalled_at_boot =
-            self.phase == Phase::Boot && !lock(&self.log).mentions("swapksm");
         let asked =
             self.phase == Phase::Command && (&self.guest.port).write_all(&[REQUEST_DUMP]).is_ok();
         let answered = asked && self.wait_for_dump();
