@@ -156,16 +156,23 @@ dev_ksm_tests() {
 	run_program dev-ksm-unload --no-load "$C_TESTS/dev_ksm_test" tests/dev-ksm/unload_test -- ./unload_test
 }
 
+# All that run in virtual machines, in the order in which they do.
+ROOMS='plain swap-disk swap-zram swap-zswap numa kvm faults takeover dev-ksm sysfs vm-runner'
+
 vm_tests() {
 	local room
 	build_for_vm
 	"$GUEST_TESTS" list >/dev/null || die "$GUEST_TESTS does not tell its cases"
-	for room in plain swap-disk swap-zram swap-zswap numa kvm; do
-		run_room "$room"
+	for room in $ROOMS; do
+		[ "${only_room:-$room}" = "$room" ] || continue
+		case $room in
+		# What only swapksm has.
+		faults | takeover | dev-ksm) [ -z "$stock" ] || continue ;;&
+		faults) run_faults ;;
+		dev-ksm) dev_ksm_tests ;;
+		sysfs) sysfs_tests ;;
+		vm-runner) run_on_host vm-runner tests/vm-runner/run ${kernel:+--kernel "$kernel"} ;;
+		*) run_room "$room" ;;
+		esac
 	done
-	[ -n "$stock" ] || run_faults
-	[ -n "$stock" ] || run_room takeover
-	[ -n "$stock" ] || [ ! -x "$C_TESTS/dev_ksm_test" ] || dev_ksm_tests
-	sysfs_tests
-	run_on_host vm-runner tests/vm-runner/run ${kernel:+--kernel "$kernel"}
 }
