@@ -21,6 +21,7 @@
 
 #[path = "../../../kmod/advisor.rs"]
 mod advisor;
+mod ancestry;
 #[path = "../../../kmod/config.rs"]
 mod config;
 #[path = "../../../kmod/engine/mod.rs"]
@@ -33,4 +34,5 @@ mod processes;
 mod reuse;
 #[path = "../../../kmod/stats.rs"]
 mod stats;
+mod steps;
 mod sys;

@@ -2,18 +2,15 @@
 
 //! A swap entry that a merged page has given back, and that comes to a page of one who was a sharer.
 
-use std::time::{Duration, Instant};
-
 use crate::{
     config::RUN_STOP,
     engine,
     machine::{
         fault::{advise, fork, read, write},
-        folio::Frame,
-        mm::{address, end_mms, mm_struct, Pte},
-        reclaim::reclaim,
+        mm::{address, end_mms, mm_struct},
     },
     processes::{check, load, turn, unload},
+    steps::{pfn, swap_out, until},
 };
 
 /// The node remembers its entry until it gets another. A page-table entry that names it may be that of somebody else's page:
@@ -53,31 +50,4 @@ fn an_entry_with_a_new_owner_makes_no_sharer() {
     }
     end_mms();
     unload();
-}
-
-fn pfn(mm: &mm_struct) -> Option<u64> {
-    mm.ptes()[0].pfn()
-}
-
-/// Reclaims the first page of an mm; its swap entry.
-fn swap_out(mm: &mm_struct) -> u64 {
-    let mut entry = None;
-    until("in swap", || {
-        if let Some(pfn) = pfn(mm) {
-            reclaim(Frame::of_pfn(pfn).index());
-        }
-        if let Pte::Swap { entry: now, .. } = mm.ptes()[0] {
-            entry = Some(now);
-        }
-        entry.is_some()
-    });
-    entry.expect("in swap")
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never {what}");
-        std::thread::sleep(Duration::from_micros(100));
-    }
 }

@@ -5,7 +5,7 @@
 use std::{
     ffi::c_int,
     ptr::with_exposed_provenance_mut,
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use super::{
@@ -34,6 +34,9 @@ pub(crate) struct swapksm_visit {
     pub(crate) lost: bool,
 }
 
+/// Ancestors of mappings that were compared so far, at worst.
+pub(crate) static COMPARED: AtomicUsize = AtomicUsize::new(0);
+
 pub(crate) unsafe fn swapksm_anon_vma_finds(
     anon_vma: *mut anon_vma,
     index: usize,
@@ -41,7 +44,9 @@ pub(crate) unsafe fn swapksm_anon_vma_finds(
     addr: usize,
 ) -> bool {
     // SAFETY: The caller's.
-    page_at(addr) == Some(index) && unsafe { &*vma }.chain_has(anon_vma)
+    let vma = unsafe { &*vma };
+    COMPARED.fetch_add(vma.chain_len(), SeqCst);
+    page_at(addr) == Some(index) && vma.chain_has(anon_vma)
 }
 
 pub(crate) unsafe fn swapksm_anon_vma_depth(vma: *mut vm_area_struct, max: usize) -> usize {
