@@ -205,6 +205,9 @@ int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct pa
 	pte_t protected;
 	int err;
 
+	/* Gone to a device meanwhile: no CPU can read it there. */
+	if (folio_is_zone_device(kfolio))
+		return -EBUSY;
 	/* Split only what will be merged: a first look at the bytes, which may still change. */
 	if (folio_test_large(page_folio(page)) && !pages_identical(page, kpage))
 		return -EINVAL;

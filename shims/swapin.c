@@ -38,6 +38,11 @@ bool swapksm_folio_is_poisoned(struct folio *folio)
 	return PageHWPoison(folio_page(folio, 0));
 }
 
+bool swapksm_folio_is_readable(struct folio *folio)
+{
+	return !folio_is_zone_device(folio) && !swapksm_folio_is_poisoned(folio);
+}
+
 bool swapksm_folio_is_uptodate(struct folio *folio)
 {
 	return folio_test_uptodate(folio);

@@ -21,6 +21,8 @@ enum swapksm_swapin_kind {
 
 enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 bool swapksm_folio_is_poisoned(struct folio *folio);
+/* Can its content be looked at? Not if it is broken, or in a device's memory, which has no address (migrate_vma_pages()). */
+bool swapksm_folio_is_readable(struct folio *folio);
 bool swapksm_folio_is_uptodate(struct folio *folio);
 unsigned int swapksm_folio_pages(const struct folio *folio);
 

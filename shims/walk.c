@@ -180,6 +180,10 @@ enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr,
 		} else if (softleaf_is_migration(leaf)) {
 			*value = softleaf_to_pfn(leaf);
 			kind = SWAPKSM_PTE_MIGRATION;
+		} else if (softleaf_is_device_private(leaf)) {
+			/* A device has it for now: migrated with its key, and comes back by a fault of whoever shares it. */
+			*value = softleaf_to_pfn(leaf);
+			kind = SWAPKSM_PTE_PAGE;
 		}
 	}
 	pte_unmap_unlock(ptep, ptl);

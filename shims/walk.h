@@ -34,7 +34,7 @@ bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max,
 /* What stands at an address. */
 enum swapksm_pte_kind {
 	SWAPKSM_PTE_NONE,		/* nothing, or nothing a merged page could become */
-	SWAPKSM_PTE_PAGE,		/* a page: value is its pfn */
+	SWAPKSM_PTE_PAGE,		/* a page, also one in a device's memory: value is its pfn */
 	SWAPKSM_PTE_MIGRATION,		/* a page on the move: value is the pfn it comes from */
 	SWAPKSM_PTE_SWAP,		/* a swap entry: value is the entry */
 	SWAPKSM_PTE_SWAP_EXCLUSIVE,	/* a swap entry of which this is the only owner: value is the entry */

@@ -458,11 +458,11 @@ fn twin_of(
     None
 }
 
-/// A page of a ring that is in memory, if one is found soon.
+/// A page of a ring that can be compared, if one is found soon.
 fn page_of_ring(engine: &Engine, first: Live<Node>) -> Option<Folio> {
     let mut node = first;
     for _ in 0..COPIES {
-        let folio = node.folio();
+        let folio = node.folio().filter(Folio::is_readable);
         if folio.is_some() {
             return folio;
         }
@@ -504,7 +504,9 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At, page: &Page) {
         return;
     };
     let vma = lock.mergeable_vma(at.address());
-    let Some(folio) = Page::try_get(page.pfn()).map(LockedFolio::of_page) else {
+    // Not waited for: who has it locked may be reclaiming, for a copy of it that another process shall get, and whoever
+    // wants the engine or the mmap lock, an exiting process too, would wait with us. The item comes by again.
+    let Some(folio) = Page::try_get(page.pfn()).and_then(LockedFolio::try_of_page) else {
         return;
     };
     let mut value = 0;
@@ -606,10 +608,10 @@ fn larger_copy(engine: &Engine, node: Live<Node>, realm: Realm) -> Option<(Live<
     None
 }
 
-/// The page of a node, if it is in memory, has not migrated to another NUMA node and is not broken.
+/// The page of a node, if it is in memory, has not migrated to another NUMA node or into a device, and is not broken.
 fn partner_page(node: Live<Node>, realm: Realm) -> Option<Folio> {
     node.folio()
-        .filter(|folio| nid_of(folio.pfn()) == realm.nid && !folio.is_poisoned())
+        .filter(|folio| nid_of(folio.pfn()) == realm.nid && folio.is_readable())
 }
 
 /// While merging across NUMA nodes is forbidden: a page that migrated belongs to another realm now.
@@ -625,7 +627,10 @@ fn rekey(engine: &mut Engine, node: Live<Node>, pfn: u64) {
     let Some(page) = Page::try_get(folio.pfn()) else {
         return;
     };
-    let folio = folio.lock_owned();
+    // Not waited for, as above; rekeyed at the next visit.
+    let Some(folio) = folio.try_lock_owned().filter(LockedFolio::is_readable) else {
+        return;
+    };
     if folio.node() != node.as_ptr().cast() {
         // It has moved on; and a node without page keeps its key (`swapin::revive`).
         return;

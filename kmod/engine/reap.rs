@@ -347,6 +347,8 @@ fn verdict(chunk: Live<Chunk>, slot: usize, lock: &Reading) -> Verdict {
         return Verdict::Later;
     }
     let Some(folio) = node.folio() else {
+        // Nothing tells whose page is at an entry while the node has none: a stranger's there counts as the node's until it
+        // comes back, and turns out to be another by its content (`swapin::revive`).
         return membership(sharer, lock);
     };
     // The node remembers the entry until it gets another. Its page may have left the swap cache since, and a page of this

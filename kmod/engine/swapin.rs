@@ -150,6 +150,11 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {
                 fault.count(|swapins| &swapins.shared);
+                // Of a broken page swapoff leaves a marker, which no notifier tells of (`unuse_pte()`).
+                // SAFETY: Locked.
+                if unsafe { b::swapksm_folio_is_poisoned(folio) } {
+                    suspect_range(fault, 1);
+                }
                 return Answer::Folio;
             }
             (Answer::Copy, 1)

@@ -41,6 +41,12 @@ impl Folio {
         unsafe { b::swapksm_folio_is_poisoned(self.0) }
     }
 
+    /// Can its content be looked at? Not if it is broken, or lies in the memory of a device.
+    pub(crate) fn is_readable(&self) -> bool {
+        // SAFETY: By the invariants.
+        unsafe { b::swapksm_folio_is_readable(self.0) }
+    }
+
     /// How many page-table entries map it.
     pub(crate) fn mapcount(&self) -> u32 {
         // SAFETY: By the invariants.
@@ -83,11 +89,11 @@ impl LockedFolio {
         Self(Folio(folio))
     }
 
-    /// Locks the folio of a page. May sleep.
-    pub(crate) fn of_page(page: Page) -> Self {
+    /// Locks the folio of a page if that can be had at once. Any context.
+    pub(crate) fn try_of_page(page: Page) -> Option<Self> {
         let folio = Folio(page.folio());
         core::mem::forget(page);
-        folio.lock_owned()
+        folio.try_lock_owned()
     }
 
     pub(crate) fn as_ptr(&self) -> *mut b::folio {
@@ -120,6 +126,10 @@ impl LockedFolio {
 
     pub(crate) fn is_poisoned(&self) -> bool {
         self.0.is_poisoned()
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.0.is_readable()
     }
 
     /// Gives it another key, null: merged without node.

@@ -73,8 +73,9 @@ run_machine() {
 	done
 	shift
 	left=("$@")
-	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake'; do
+	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/ hmm'; do
 		[[ ${left[*]} == *${other% *}* ]] || continue
+		[ "$other $(debug_flavour "$kernel")" != 'device/ hmm kcsan' ] || continue
 		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit
 		options+=("$other")
 	done

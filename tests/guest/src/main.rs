@@ -19,6 +19,7 @@ mod knobs;
 mod ksm;
 mod ktap;
 mod kvm;
+mod memfd;
 mod pagemap;
 mod part;
 mod pipe;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Anonymous private mappings of the calling process.
+//! Private mappings of the calling process.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 
 use crate::case::{Context, Outcome};
 use crate::content;
@@ -50,6 +52,13 @@ impl Region {
         sys::madvise(region.addr, region.len(), libc::MADV_NOHUGEPAGE)
             .context("MADV_NOHUGEPAGE")?;
         Ok(region)
+    }
+
+    /// Maps `pages` of a file from its page `first` on, privately: pages that are written to become the process's own.
+    pub fn map_file(file: &File, first: usize, pages: usize) -> Outcome<Region> {
+        let len = pages * PAGE;
+        let addr = map_private(0, len, 0, file.as_raw_fd(), first * PAGE)?;
+        Ok(Region { addr, pages })
     }
 
     /// Maps `count` aligned huge pages' worth and asks for huge pages.
@@ -232,10 +241,14 @@ impl Drop for Region {
 
 /// Maps readable and writable anonymous memory.
 fn map_anonymous(addr: usize, len: usize, flags: i32) -> Outcome<usize> {
-    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    map_private(addr, len, flags | libc::MAP_ANONYMOUS, -1, 0)
+}
+
+fn map_private(addr: usize, len: usize, flags: i32, fd: i32, offset: usize) -> Outcome<usize> {
+    let flags = flags | libc::MAP_PRIVATE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping that replaces none.
-    let addr = unsafe { libc::mmap(addr as *mut _, len, protection, flags, -1, 0) };
+    let addr = unsafe { libc::mmap(addr as *mut _, len, protection, flags, fd, offset as i64) };
     sys::check(addr as libc::c_long).context(format!("mmap of {len} bytes"))
 }
 

@@ -255,6 +255,11 @@ pub(crate) unsafe fn swapksm_folio_is_poisoned(folio: *mut folio) -> bool {
     unsafe { of(folio) }.poisoned.load(SeqCst)
 }
 
+pub(crate) unsafe fn swapksm_folio_is_readable(folio: *mut folio) -> bool {
+    // SAFETY: The caller's.
+    !unsafe { swapksm_folio_is_poisoned(folio) }
+}
+
 pub(crate) unsafe fn swapksm_folio_is_uptodate(_folio: *mut folio) -> bool {
     true
 }

@@ -6,12 +6,14 @@ mod abuse;
 mod chains;
 mod common;
 mod cow;
+mod device_memory;
 pub mod exec;
 mod faults;
 mod faults_calls;
 mod faults_common;
 mod faults_functions;
 mod faults_load;
+mod files;
 mod fork;
 mod fragments;
 mod hotplug;
@@ -76,6 +78,7 @@ pub fn all() -> Vec<&'static Case> {
         exec::CASES,
         stat::CASES,
         mapping::CASES,
+        files::CASES,
         thp::CASES,
         pins::CASES,
         pointers::CASES,
@@ -84,6 +87,7 @@ pub fn all() -> Vec<&'static Case> {
         uffd::CASES,
         tracking::CASES,
         migrate::CASES,
+        device_memory::CASES,
         poison::CASES,
         numa::CASES,
         hotplug::CASES,

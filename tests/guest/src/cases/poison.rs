@@ -32,14 +32,15 @@ pub const CASES: &[Case] = &[
 ];
 
 const PAGES: usize = 16;
-const BROKEN: usize = 5;
+pub const BROKEN: usize = 5;
 /// `PR_MCE_KILL`, to set, for the process, early.
 const EARLY_KILL: (i32, [u64; 4]) = (33, [1, 1, 0, 0]);
 
-/// Breaks a page of a new process that is merged with `sharers`.
-fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
+/// Breaks the page [`BROKEN`] of a new process that is merged with `sharers`, whose pages are those of [`same`].
+pub fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
+    let pages = sharers[0].pages();
     let mut worker = Worker::start("breaker", |steps| {
-        let region = Region::map(PAGES)?;
+        let region = Region::map(pages)?;
         region.fill(same);
         region.mergeable()?;
         steps.step(region.addr() as u64)?;
@@ -54,7 +55,7 @@ fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
     let pid = worker.pid();
     let goal = sharers[0].frames()?;
     wait::until("the breaker is merged with the others", || {
-        Ok((pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == goal, ()))
+        Ok((pagemap::frames(&pagemap::of(pid, addr, pages)?) == goal, ()))
     })?;
     worker.go(0)?;
     match advice {

@@ -62,6 +62,17 @@ pub const CASES: &[Case] = &[
         memory::free,
     ),
     Case::new(
+        "races/truncate",
+        "files that are cut off below private mappings of them",
+        memory::truncate,
+    ),
+    Case::new(
+        "races/truncate_swapped",
+        "the same of pages that are on their way out, or out",
+        memory::truncate_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/unmergeable",
         "MADV_UNMERGEABLE, MADV_MERGEABLE and PR_SET_MEMORY_MERGE",
         memory::unmergeable,
@@ -100,6 +111,11 @@ pub const CASES: &[Case] = &[
         processes::exit_swapped,
     )
     .room(Room::Swap),
+    Case::new(
+        "races/exit_unmerged",
+        "processes that exit or are killed while run 2 unmerges them",
+        processes::exit_unmerged,
+    ),
     Case::new(
         "races/exec",
         "processes that exec again and again",

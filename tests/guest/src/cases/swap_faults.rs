@@ -2,7 +2,9 @@
 
 //! Swap devices and memory that break while merged pages are out.
 
+use super::common::self_check;
 use super::null_disk::NullDisk;
+use super::poison::{break_page, BROKEN};
 use super::small_swap::Area;
 use super::swapping::{self, Crowd};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room, Stop};
@@ -30,10 +32,15 @@ pub const CASES: &[Case] = &[
         poison_in_cache,
     )
     .room(Room::Swap),
+    Case::new(
+        "swap/poison_and_swapoff",
+        "swapoff leaves nobody what has broken in the swap cache, and takes nothing else",
+        poison_and_swapoff,
+    )
+    .room(Room::Swap),
 ];
 
 const PAGES: usize = 64;
-const BROKEN: usize = 11;
 
 /// Swapping on a disk that breaks, instead of on the device that was in use.
 struct Breaking {
@@ -177,4 +184,39 @@ fn poison_in_cache(bench: &Bench) -> Outcome {
     crowd.push_out()?;
     crowd.verify()?;
     crowd.finish()
+}
+
+/// Of a page that was changed since it was written nothing else is left: it stays in the swap cache, broken. swapoff marks the
+/// entries that name it, of which no notifier tells.
+fn poison_and_swapoff(bench: &Bench) -> Outcome {
+    if !std::path::Path::new("/proc/sys/vm/memory_failure_recovery").exists() {
+        return skip("this kernel cannot feign memory errors");
+    }
+    if !bench.ours() {
+        return skip("the kernel's own KSM brings no page back merged");
+    }
+    let mut usual = Area::new(&swapping::device()?, true);
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out()?;
+    crowd.sharers[0].verify()?;
+    bench.ksm.start()?;
+    // Whoever is merged with a page makes it one that was changed.
+    break_page(&crowd.sharers, libc::MADV_HWPOISON)?;
+    bench.ksm.stop()?;
+    if !crowd.sharers[1].pagemap()?[BROKEN].swapped() {
+        return skip("the page was no longer in the swap cache");
+    }
+    usual.off()?;
+    usual.on()?;
+    for sharer in &crowd.sharers {
+        let frame = sharer.pagemap()?[BROKEN].frame();
+        check_eq!(frame, None, "frame of the broken page");
+    }
+    self_check(&bench.ksm)?;
+    let sharing = 2 * (PAGES as i64 - 1);
+    bench.ksm.counter_becomes("pages_sharing", sharing)?;
+    for sharer in crowd.into_sharers() {
+        sharer.dies_touching(BROKEN, libc::SIGBUS)?;
+    }
+    bench.ksm.counter_becomes("pages_shared", 0)
 }

@@ -36,9 +36,18 @@ impl Crowd {
         pages: usize,
         map: impl Fn() -> Outcome<Region>,
     ) -> Outcome<Crowd> {
+        Crowd::around(bench, pages, || merged_crowd_in(bench, count, pages, map))
+    }
+
+    /// The same with processes that `start` starts, each with `pages` pages, and has merged.
+    pub fn around(
+        bench: &Bench,
+        pages: usize,
+        start: impl FnOnce() -> Outcome<Vec<Sharer>>,
+    ) -> Outcome<Crowd> {
         device()?;
         let group = Group::enter("swap")?;
-        let sharers = merged_crowd_in(bench, count, pages, map)?;
+        let sharers = start()?;
         bench.ksm.stop()?;
         Ok(Crowd {
             sharers,

@@ -4,6 +4,7 @@
 
 use super::race::{Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
+use crate::memfd;
 use crate::part::Part;
 use crate::region::{Lock, Region};
 use crate::sys::{self, PAGE};
@@ -52,6 +53,45 @@ pub fn dontneed(bench: &Bench) -> Outcome {
         let pages = racer.range();
         racer.part.discard(pages)
     })
+}
+
+/// Racers over a file of their own each, which is cut off somewhere and made as long as it was.
+fn truncating(mut race: Race<'_>) -> Outcome {
+    const BYTES: u64 = (PAGES * PAGE) as u64;
+    for _ in 0..RACERS {
+        race.process(
+            "racer",
+            |random| {
+                let file = memfd::create("racer", PAGES * PAGE)?;
+                Ok((
+                    Racer::new(Region::map_file(&file, 0, PAGES)?, random)?,
+                    file,
+                ))
+            },
+            |(racer, file)| {
+                if racer.ordinary()? {
+                    return Ok(());
+                }
+                let left = racer.random.below(PAGES as u64);
+                for bytes in [left * PAGE as u64, BYTES] {
+                    file.set_len(bytes).context("ftruncate")?;
+                }
+                racer.part.seeds[left as usize..].fill(0);
+                Ok(())
+            },
+            |(racer, _)| racer.part.verify_all(),
+        )?;
+    }
+    race.run()
+}
+
+pub fn truncate(bench: &Bench) -> Outcome {
+    truncating(Race::new(bench)?)
+}
+
+/// The same with pages that go out and come back meanwhile.
+pub fn truncate_swapped(bench: &Bench) -> Outcome {
+    truncating(Race::in_swap(bench)?)
 }
 
 /// Freed pages that are only read hold what they held, or nothing; once written to they are kept.

@@ -9,8 +9,10 @@ use crate::case::{Bench, Context, Outcome};
 use crate::check_eq;
 use crate::content::Random;
 use crate::ksm::Ksm;
+use crate::memfd;
 use crate::procfs;
 use crate::region::Region;
+use crate::sys::PAGE;
 use crate::wait;
 use crate::worker::{Steps, Worker};
 
@@ -28,8 +30,12 @@ struct Family {
 
 impl Family {
     fn new(random: &mut Random) -> Outcome<Family> {
+        Family::over(Region::map(PAGES)?, random)
+    }
+
+    fn over(region: Region, random: &mut Random) -> Outcome<Family> {
         Ok(Family {
-            racer: Racer::new(Region::map(PAGES)?, random)?,
+            racer: Racer::new(region, random)?,
             children: Vec::new(),
         })
     }
@@ -76,10 +82,19 @@ fn families_in_swap(bench: &Bench, round: fn(&mut Family) -> Outcome) -> Outcome
 }
 
 fn add_families(race: &mut Race<'_>, round: fn(&mut Family) -> Outcome) -> Outcome {
+    add_families_of(race, Family::new, round)
+}
+
+/// The same with families that `make` makes.
+fn add_families_of(
+    race: &mut Race<'_>,
+    make: impl Fn(&mut Random) -> Outcome<Family>,
+    round: fn(&mut Family) -> Outcome,
+) -> Outcome {
     for _ in 0..RACERS {
         race.process(
             "family",
-            Family::new,
+            &make,
             |family| match family.racer.ordinary()? {
                 true => Ok(()),
                 false => round(family),
@@ -128,10 +143,8 @@ pub fn fork_swapped(bench: &Bench) -> Outcome {
     families_in_swap(bench, forked)
 }
 
-/// The writer of 2 goes through all processes; those that are forked meanwhile have what their parents had.
-pub fn unmerge_all(bench: &Bench) -> Outcome {
-    let mut race = Race::new(bench)?;
-    add_families(&mut race, forked)?;
+/// Adds one who has all unmerged, again and again, when something is merged; `look` is done after that.
+fn add_unmerging(race: &mut Race<'_>, look: impl Fn() -> Outcome) -> Outcome {
     race.nuisance("run 2", |random| {
         Ksm.start()?;
         wait::until("something is merged", || {
@@ -140,6 +153,15 @@ pub fn unmerge_all(bench: &Bench) -> Outcome {
         })?;
         pause(random);
         Ksm.set("run", 2)?;
+        look()
+    })
+}
+
+/// The writer of 2 goes through all processes; those that are forked meanwhile have what their parents had.
+pub fn unmerge_all(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    add_families(&mut race, forked)?;
+    add_unmerging(&mut race, || {
         for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
             let path = entry.path().join("smaps_rollup");
             // A process may have ended, and a thread of the kernel's has no memory.
@@ -173,6 +195,19 @@ pub fn exit(bench: &Bench) -> Outcome {
 /// The same with pages that are out, or on their way, at the end.
 pub fn exit_swapped(bench: &Bench) -> Outcome {
     families_in_swap(bench, mortal)
+}
+
+/// The same with private mappings of files, and somebody who unmerges them all: a fault that comes after exit_mmap() has
+/// emptied the entry would map a page of the file where nobody takes it away again ("Bad rss-counter" in the kernel's log).
+pub fn exit_unmerged(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    let over_file = |random: &mut Random| {
+        let file = memfd::create("family", PAGES * PAGE)?;
+        Family::over(Region::map_file(&file, 0, PAGES)?, random)
+    };
+    add_families_of(&mut race, over_file, mortal)?;
+    add_unmerging(&mut race, || Ok(()))?;
+    race.run_with(|| Ok(()))
 }
 
 /// The new image of [`exec()`]: fills memory, verifies it when told, is replaced by the next.

@@ -3,9 +3,8 @@
 //! A race with unprivileged processes that make random system calls about their memory ([`calls`]) and may die of it.
 //! Beside them are honest ones, which lose nothing and are merged in the end.
 
-use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use super::super::{abuse, swapping};
@@ -15,6 +14,7 @@ use super::tally::Tally;
 use crate::case::{fail, Bench, Context, Outcome};
 use crate::cgroup::Group;
 use crate::content::Random;
+use crate::memfd;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::part::Part;
 use crate::region::Region;
@@ -69,7 +69,7 @@ fn race<'a>(
 ) -> Outcome {
     // Where it cannot be opened that kind of call is not asked for.
     let device = File::options().read(true).write(true).open("/dev/ksm").ok();
-    let (contents, shared) = (file_of_contents()?, file("shared", calls::BYTES)?);
+    let (contents, shared) = (file_of_contents()?, memfd::create("shared", calls::BYTES)?);
     let device_fd = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let files = Files::new(contents.as_raw_fd(), shared.as_raw_fd(), device_fd);
     let mut race = Race::new(bench)?;
@@ -95,20 +95,9 @@ fn race<'a>(
     Ok(())
 }
 
-fn file(name: &str, bytes: usize) -> Outcome<File> {
-    let name = CString::new(name).or_else(|_| fail("a name with a zero byte"))?;
-    // SAFETY: a string that outlives the call.
-    let fd = sys::check(unsafe { libc::memfd_create(name.as_ptr(), 0) }.into())
-        .context("memfd_create")?;
-    // SAFETY: a new descriptor that nobody else owns.
-    let file = unsafe { File::from_raw_fd(fd as i32) };
-    file.set_len(bytes as u64).context("ftruncate")?;
-    Ok(file)
-}
-
 /// The pages of an honest process, as a file.
 fn file_of_contents() -> Outcome<File> {
-    let file = file("contents", PAGES * PAGE)?;
+    let file = memfd::create("contents", PAGES * PAGE)?;
     let region = Region::map(PAGES)?;
     region.fill(content);
     // SAFETY: the region is mapped, was just filled, and nobody writes to it meanwhile.
