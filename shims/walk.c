@@ -34,6 +34,25 @@ static bool can_merge(struct page *page)
 	return folio_test_anon(folio) && !folio_is_zone_device(folio);
 }
 
+/* What an entry names that can be merged, or is: also a merged page that a device has. NULL: nothing of the kind. */
+static struct page *page_of(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
+{
+	struct page *page;
+	softleaf_t leaf;
+
+	if (pte_present(pte)) {
+		page = vm_normal_page(vma, addr, pte);
+		return can_merge(page) ? page : NULL;
+	}
+	if (pte_none(pte))
+		return NULL;
+	leaf = softleaf_from_pte(pte);
+	if (!softleaf_is_device_private(leaf))
+		return NULL;
+	page = softleaf_to_page(leaf);
+	return folio_test_ksm(page_folio(page)) ? page : NULL;
+}
+
 static unsigned int page_number(unsigned long addr)
 {
 	return (addr & ~PMD_MASK) >> PAGE_SHIFT;
@@ -62,10 +81,9 @@ static unsigned long collect_ptes(struct collect *collect, struct vm_area_struct
 				  unsigned long addr, unsigned long end)
 {
 	for (; addr < end && collect->found->count < collect->max; addr += PAGE_SIZE, pte++) {
-		const pte_t entry = ptep_get(pte);
-		struct page *page = pte_present(entry) ? vm_normal_page(vma, addr, entry) : NULL;
+		struct page *page = page_of(vma, addr, ptep_get(pte));
 
-		if (can_merge(page))
+		if (page)
 			collect_page(collect, addr, page);
 	}
 	return addr;
@@ -276,8 +294,11 @@ static bool is_merged(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 	} else if (!pte_none(pte)) {
 		const softleaf_t leaf = softleaf_from_pte(pte);
 
-		/* A merged page under migration stays one: no need to wait for it here. */
-		if (softleaf_is_migration(leaf))
+		/*
+		 * A merged page under migration stays one: no need to wait for it here. The fault fetches one that a device
+		 * has first: left there it could not come back for anybody once this mapping is in no reverse mapping.
+		 */
+		if (softleaf_is_migration(leaf) || softleaf_is_device_private(leaf))
 			folio = softleaf_to_folio(leaf);
 	}
 	return folio && folio_test_ksm(folio);

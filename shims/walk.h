@@ -23,10 +23,10 @@ struct swapksm_collected {
 };
 
 /*
- * Find the first chunk at or after @addr in which a mergeable VMA maps anonymous pages, and list at most @max of them.
- * Returns false when there is none up to the end of the address space. @any tells whether any mergeable VMA, populated
- * or not, was seen. mmap lock held for reading. No reference is taken: the pages are what was mapped while the page
- * table was locked. May sleep.
+ * Find the first chunk at or after @addr in which a mergeable VMA maps anonymous pages, and list at most @max of them,
+ * with merged ones that a device has. Returns false when there is none up to the end of the address space. @any tells
+ * whether any mergeable VMA, populated or not, was seen. mmap lock held for reading. No reference is taken: the pages
+ * are what was mapped while the page table was locked. May sleep.
  */
 bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max, struct swapksm_collected *found,
 		     bool *any);

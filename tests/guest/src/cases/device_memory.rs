@@ -12,7 +12,7 @@ use super::common::{frames_become, same, self_check};
 use super::takeover;
 use crate::case::{fail, skip, Bench, Case, Context, Outcome};
 use crate::check_eq;
-use crate::pagemap;
+use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::sys;
@@ -24,6 +24,16 @@ pub const CASES: &[Case] = &[
         "device/there_and_back",
         "merged pages that a device has are not read meanwhile, and shared when they come back",
         there_and_back,
+    ),
+    Case::new(
+        "device/unmerged_there",
+        "MADV_UNMERGEABLE and run 2 bring back what a device has",
+        unmerged_there,
+    ),
+    Case::new(
+        "device/moved_there",
+        "what a device has comes back for all after mremap, and for a fork whose parent has ended",
+        moved_there,
     ),
     Case::new(
         "device/ends_there",
@@ -152,6 +162,55 @@ fn there_and_back(bench: &Bench) -> Outcome {
     }
     frames_become(&sharers, PAGES)?;
     self_check(&bench.ksm)?;
+    sharer::finish(sharers)
+}
+
+/// A sharer that is no longer one would be in nobody's reverse mapping: the page could not come back for the others.
+fn unmerged_there(bench: &Bench) -> Outcome {
+    let device = Device::open(bench)?;
+    let (region, mut sharers) = merged(bench, 3)?;
+    device.take(bench, &region)?;
+    sharers[0].advise(0, PAGES, libc::MADV_UNMERGEABLE)?;
+    let merged = pagemap::count_flag(&sharers[0].frames()?, FLAG_KSM)?;
+    check_eq!(merged, 0, "merged pages of who wants none");
+    sharers[1].verify()?;
+    device.take(bench, &region)?;
+    bench.ksm.set("run", 2)?;
+    bench.ksm.counter_becomes("pages_shared", 0)?;
+    region.verify(same)?;
+    sharer::verify(&mut sharers)?;
+    let frames = sharer::frames(&sharers)?;
+    check_eq!(
+        pagemap::count_flag(&frames, FLAG_KSM)?,
+        0,
+        "merged pages after run 2"
+    );
+    sharer::finish(sharers)
+}
+
+/// Their mappings are new to the scanner, and must be in the reverse mapping when somebody wants the page back.
+fn moved_there(bench: &Bench) -> Outcome {
+    let device = Device::open(bench)?;
+    let (region, mut sharers) = merged(bench, 2)?;
+    device.take(bench, &region)?;
+    let moved = region.move_away(PAGES)?;
+    bench.ksm.start()?;
+    bench.ksm.passes(2)?;
+    self_check(&bench.ksm)?;
+    sharers[0].verify()?;
+    moved.verify(same)?;
+    frames_become(&sharers, PAGES)?;
+    device.take(bench, &moved)?;
+    // A fork of what is there.
+    let fork = Sharer::over(&moved, (0..PAGES).map(same).collect())?;
+    drop(moved);
+    bench.ksm.start()?;
+    bench.ksm.passes(2)?;
+    self_check(&bench.ksm)?;
+    sharers[1].verify()?;
+    sharers.push(fork);
+    sharer::verify(&mut sharers)?;
+    frames_become(&sharers, PAGES)?;
     sharer::finish(sharers)
 }
 
