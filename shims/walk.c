@@ -24,6 +24,7 @@ struct collect {
 	unsigned int max;
 };
 
+/* Anonymous, and where the kernel can read it; what is merged already also in a device's memory. */
 static bool can_merge(struct page *page)
 {
 	struct folio *folio;
@@ -31,26 +32,19 @@ static bool can_merge(struct page *page)
 	if (!page)
 		return false;
 	folio = page_folio(page);
-	return folio_test_anon(folio) && !folio_is_zone_device(folio);
+	return folio_test_ksm(folio) || (folio_test_anon(folio) && !folio_is_zone_device(folio));
 }
 
-/* What an entry names that can be merged, or is: also a merged page that a device has. NULL: nothing of the kind. */
 static struct page *page_of(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 {
-	struct page *page;
 	softleaf_t leaf;
 
-	if (pte_present(pte)) {
-		page = vm_normal_page(vma, addr, pte);
-		return can_merge(page) ? page : NULL;
-	}
+	if (pte_present(pte))
+		return vm_normal_page(vma, addr, pte);
 	if (pte_none(pte))
 		return NULL;
 	leaf = softleaf_from_pte(pte);
-	if (!softleaf_is_device_private(leaf))
-		return NULL;
-	page = softleaf_to_page(leaf);
-	return folio_test_ksm(page_folio(page)) ? page : NULL;
+	return softleaf_is_device_private(leaf) ? softleaf_to_page(leaf) : NULL;
 }
 
 static unsigned int page_number(unsigned long addr)
@@ -83,7 +77,7 @@ static unsigned long collect_ptes(struct collect *collect, struct vm_area_struct
 	for (; addr < end && collect->found->count < collect->max; addr += PAGE_SIZE, pte++) {
 		struct page *page = page_of(vma, addr, ptep_get(pte));
 
-		if (page)
+		if (can_merge(page))
 			collect_page(collect, addr, page);
 	}
 	return addr;
