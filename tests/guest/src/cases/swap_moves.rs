@@ -15,10 +15,11 @@ use crate::content::Random;
 use crate::ktap;
 use crate::pagemap::{self, FLAG_HWPOISON, FLAG_KSM, FLAG_MLOCKED};
 use crate::procfs;
-use crate::region::{Lock, MADV_SOFT_OFFLINE};
+use crate::region::{Lock, Region, MADV_SOFT_OFFLINE};
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
 use crate::wait;
+use crate::worker::Worker;
 use crate::{check, check_eq};
 
 /// The cases.
@@ -72,6 +73,13 @@ pub const CASES: &[Case] = &[
         fork_first,
     )
     .room(Room::Swap),
+    Case::new(
+        "swap/zswap_writeback",
+        "zswap writes merged pages to its disk while they are read: they come back merged",
+        zswap_writeback,
+    )
+    .room(Room::Swap)
+    .seconds(240),
     Case::new(
         "swap/zswap_used",
         "with zswap on, merged pages go to it and come back merged",
@@ -402,6 +410,42 @@ fn fork_first(bench: &Bench) -> Outcome {
     region.verify(same)?;
     sharer::verify(&mut sharers)?;
     sharer::finish(sharers)
+}
+
+/// zswap makes room by reading its oldest pages into the swap cache and writing them from there, where faults find them.
+fn zswap_writeback(bench: &Bench) -> Outcome {
+    /// Bytes that the group may have in zswap: each page that comes sends another one on.
+    const LIMIT: usize = PAGE;
+    const GOAL: i64 = 4 * PAGES as i64;
+    if !swapping::zswap() {
+        return skip("zswap is off");
+    }
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    let other = Sharer::start_in(
+        || Region::map(PAGES),
+        false,
+        |index| 0x9900_0000 + index as u64,
+    )?;
+    let (written, copies) = (procfs::vmstat("zswpwb")?, procfs::vmstat("ksm_swpin_copy")?);
+    let (group, sharers) = crowd.parts();
+    group.set("memory.zswap.max", LIMIT)?;
+    let pusher = Worker::start("pusher", |_| loop {
+        group.reclaim(PAGES / 4 * PAGE)?;
+    })?;
+    let mut readers = (0..sharers.len()).cycle();
+    wait::until("zswap has written every page, some often", || {
+        sharers[readers.next().unwrap_or(0)].verify()?;
+        let written = procfs::vmstat("zswpwb")? - written;
+        Ok((written >= GOAL, written))
+    })?;
+    drop(pusher);
+    crowd.verify()?;
+    other.finish()?;
+    if bench.ours() {
+        check_eq!(procfs::vmstat("ksm_swpin_copy")?, copies, "ksm_swpin_copy");
+        all_shared(bench, &crowd.sharers, PAGES)?;
+    }
+    crowd.finish()
 }
 
 fn zswap_used(bench: &Bench) -> Outcome {
