@@ -5,13 +5,15 @@
 use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use super::common::{frames_become, merged_crowd, same, self_check};
-use super::swapping::Crowd;
+use super::swapping::{self, Crowd};
 use super::takeover::{insmod, remove};
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::check_eq;
+use crate::kernel_log::KernelLog;
 use crate::procfs;
 use crate::setting::Setting;
 use crate::sharer::{self, Sharer};
@@ -36,6 +38,13 @@ pub const CASES: &[Case] = &[
         to_idle,
     )
     .room(Room::Swap),
+    Case::new(
+        "suspend/to_disk",
+        "the machine is written to swap, where merged pages are, and read back",
+        to_disk,
+    )
+    .room(Room::Swap)
+    .seconds(300),
 ];
 
 const PAGES: usize = 64;
@@ -168,6 +177,45 @@ fn to_idle(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     sleep()?;
     crowd.verify()?;
+    let mut sharers = crowd.into_sharers();
+    frames_become(&sharers, PAGES)?;
+    sharers.push(Sharer::start(PAGES, same)?);
+    frames_become(&sharers, PAGES)?;
+    self_check(&bench.ksm)?;
+    sharer::finish(sharers)
+}
+
+/// Hibernation without the power off in between: the image is written to the swap device, read back and gone on with at once.
+/// What the scanner or the reaper did after the image was made would not be known to the machine that goes on with it.
+fn to_disk(bench: &Bench) -> Outcome {
+    const HOW: &str = "/sys/power/disk";
+    const RESTORED: &str = "Hibernation image restored successfully";
+    let device = swapping::device()?;
+    if !fs::read_to_string(HOW).is_ok_and(|ways| ways.contains("test_resume")) {
+        return skip("this kernel cannot write itself to swap (CONFIG_HIBERNATION)");
+    }
+    if device.contains("zram") {
+        return skip("zram is in the memory that is to be written");
+    }
+    let number = fs::metadata(&device).context(device.clone())?.rdev();
+    let number = format!("{}:{}", libc::major(number), libc::minor(number));
+    fs::write("/sys/power/resume", number).context("/sys/power/resume")?;
+    let _how = Setting::set_for_now(HOW, "test_resume", "platform")?;
+    let _small = Setting::set("/sys/power/image_size", 0)?;
+    let _telling = Setting::set("/sys/power/pm_debug_messages", 1)?;
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out_to(crowd.all() / 2)?;
+    for at_work in [false, true] {
+        if at_work {
+            bench.ksm.start()?;
+        }
+        let mut log = KernelLog::from_now()?;
+        let port = NoPort::new()?;
+        fs::write(STATE, "disk").context(format!("writing 'disk' to {STATE}"))?;
+        drop(port);
+        check_eq!(log.count(RESTORED)?, 1, "images that were gone on with");
+        crowd.verify()?;
+    }
     let mut sharers = crowd.into_sharers();
     frames_become(&sharers, PAGES)?;
     sharers.push(Sharer::start(PAGES, same)?);
