@@ -4,7 +4,6 @@
 //! from the file's start, and the file can take it away.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use super::common::{frames_become, same};
 use super::swapping::Crowd;
@@ -51,13 +50,7 @@ fn of_file(index: usize) -> u64 {
 }
 
 fn file() -> Outcome<File> {
-    let file = memfd::create("swapksm", WHOLE * PAGE)?;
-    let region = Region::map(WHOLE)?;
-    region.fill(of_file);
-    // SAFETY: the region is mapped, was just filled, and nobody writes to it meanwhile.
-    let bytes = unsafe { std::slice::from_raw_parts(region.page(0).cast::<u8>(), region.len()) };
-    file.write_all_at(bytes, 0).context("filling a file")?;
-    Ok(file)
+    memfd::filled("swapksm", WHOLE, of_file)
 }
 
 /// Processes of the same content, merged: each maps as [`FIRST`] says.

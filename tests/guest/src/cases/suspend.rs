@@ -166,6 +166,16 @@ fn sleep() -> Outcome {
     fail(format!("it did not fall asleep in {TRIES} tries"))
 }
 
+/// The scanner makes of the crowd, and of a newcomer, what it was.
+fn merged_again(bench: &Bench, crowd: Crowd) -> Outcome {
+    let mut sharers = crowd.into_sharers();
+    frames_become(&sharers, PAGES)?;
+    sharers.push(Sharer::start(PAGES, same)?);
+    frames_become(&sharers, PAGES)?;
+    self_check(&bench.ksm)?;
+    sharer::finish(sharers)
+}
+
 fn to_idle(bench: &Bench) -> Outcome {
     if !fs::read_to_string(STATE).is_ok_and(|states| states.contains("freeze")) {
         return skip("this kernel cannot sleep (CONFIG_SUSPEND)");
@@ -177,12 +187,7 @@ fn to_idle(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     sleep()?;
     crowd.verify()?;
-    let mut sharers = crowd.into_sharers();
-    frames_become(&sharers, PAGES)?;
-    sharers.push(Sharer::start(PAGES, same)?);
-    frames_become(&sharers, PAGES)?;
-    self_check(&bench.ksm)?;
-    sharer::finish(sharers)
+    merged_again(bench, crowd)
 }
 
 /// Hibernation without the power off in between: the image is written to the swap device, read back and gone on with at once.
@@ -216,12 +221,7 @@ fn to_disk(bench: &Bench) -> Outcome {
         check_eq!(log.count(RESTORED)?, 1, "images that were gone on with");
         crowd.verify()?;
     }
-    let mut sharers = crowd.into_sharers();
-    frames_become(&sharers, PAGES)?;
-    sharers.push(Sharer::start(PAGES, same)?);
-    frames_become(&sharers, PAGES)?;
-    self_check(&bench.ksm)?;
-    sharer::finish(sharers)
+    merged_again(bench, crowd)
 }
 
 fn frozen_processes(bench: &Bench) -> Outcome {

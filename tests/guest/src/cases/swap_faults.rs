@@ -153,10 +153,16 @@ fn write_error(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-fn poison_in_cache(bench: &Bench) -> Outcome {
-    if !std::path::Path::new("/proc/sys/vm/memory_failure_recovery").exists() {
-        return skip("this kernel cannot feign memory errors");
+/// Skips where memory does not break when asked to.
+fn feigned_errors() -> Outcome {
+    match std::path::Path::new("/proc/sys/vm/memory_failure_recovery").exists() {
+        true => Ok(()),
+        false => skip("this kernel cannot feign memory errors"),
     }
+}
+
+fn poison_in_cache(bench: &Bench) -> Outcome {
+    feigned_errors()?;
     if swapping::zswap() {
         return skip("zswap keeps no copy of what it gave back, so all who use the page die");
     }
@@ -189,9 +195,7 @@ fn poison_in_cache(bench: &Bench) -> Outcome {
 /// Of a page that was changed since it was written nothing else is left: it stays in the swap cache, broken. swapoff marks the
 /// entries that name it, of which no notifier tells.
 fn poison_and_swapoff(bench: &Bench) -> Outcome {
-    if !std::path::Path::new("/proc/sys/vm/memory_failure_recovery").exists() {
-        return skip("this kernel cannot feign memory errors");
-    }
+    feigned_errors()?;
     if !bench.ours() {
         return skip("the kernel's own KSM brings no page back merged");
     }

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 
 use super::super::{abuse, swapping};
 use super::calls::{self, Files, KINDS};
@@ -69,7 +68,11 @@ fn race<'a>(
 ) -> Outcome {
     // Where it cannot be opened that kind of call is not asked for.
     let device = File::options().read(true).write(true).open("/dev/ksm").ok();
-    let (contents, shared) = (file_of_contents()?, memfd::create("shared", calls::BYTES)?);
+    let (contents, shared) = (
+        // The pages of an honest process, as a file.
+        memfd::filled("contents", PAGES, content)?,
+        memfd::create("shared", calls::BYTES)?,
+    );
     let device_fd = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let files = Files::new(contents.as_raw_fd(), shared.as_raw_fd(), device_fd);
     let mut race = Race::new(bench)?;
@@ -93,17 +96,6 @@ fn race<'a>(
     race.run()?;
     tell(tally);
     Ok(())
-}
-
-/// The pages of an honest process, as a file.
-fn file_of_contents() -> Outcome<File> {
-    let file = memfd::create("contents", PAGES * PAGE)?;
-    let region = Region::map(PAGES)?;
-    region.fill(content);
-    // SAFETY: the region is mapped, was just filled, and nobody writes to it meanwhile.
-    let bytes = unsafe { std::slice::from_raw_parts(region.page(0).cast::<u8>(), region.len()) };
-    file.write_all_at(bytes, 0).context("filling a file")?;
-    Ok(file)
 }
 
 fn honest(random: &mut Random) -> Outcome<(Part, Random)> {
