@@ -247,8 +247,7 @@ impl Node {
 
     /// Drops a reference. Any context.
     pub(crate) fn put(self: Live<Self>) {
-        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
-            core::sync::atomic::fence(Ordering::Acquire);
+        if self.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
             // SAFETY: Nobody has it any more.
             unsafe {
                 b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_NODE, self.as_ptr().cast());

@@ -446,8 +446,7 @@ impl Space {
 
     /// Drops a reference. Any context.
     pub(crate) fn put(self: Live<Self>) {
-        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
-            core::sync::atomic::fence(Ordering::Acquire);
+        if self.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
             // SAFETY: Nobody has it any more; its chunks, which have references, are gone.
             unsafe {
                 b::swapksm_space_fini(self.c());
