@@ -5,7 +5,8 @@ PASSED=0 FAILED=0 SKIPPED=0 FAILURES=()
 
 report_start() {
 	local name
-	RESULTS=$LOGS/tests-$(date +%Y%m%d-%H%M%S)
+	# Two runs may begin in the same second.
+	RESULTS=$LOGS/tests-$(date +%Y%m%d-%H%M%S)-$$
 	mkdir -p "$RESULTS"
 	# Logs of the ten runs before this one are kept, and of all that may still be at work.
 	find "$LOGS" -maxdepth 1 -name 'tests-*' -type d | sort | head -n -11 |
