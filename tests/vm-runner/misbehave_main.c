@@ -7,9 +7,14 @@
 #include <linux/delay.h>
 #include <linux/irqflags.h>
 #include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pgtable.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 static char *how = "";
 module_param(how, charp, 0);
@@ -155,6 +160,56 @@ static void bug(void)
 	BUG();
 }
 
+/* As a program does whose mapping outlived its page: KASAN sees nothing of it. */
+static noinline __no_sanitize_address void write_unseen(char *at)
+{
+	WRITE_ONCE(*at, 0x55);
+}
+
+static void poisoned_page(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct page *pages[64] = {};
+	size_t i;
+
+	if (!page)
+		return;
+	__free_page(page);
+	write_unseen((char *)page_address(page) + 100);
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = alloc_page(GFP_KERNEL);
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		if (pages[i])
+			__free_page(pages[i]);
+}
+
+/* A page that one may write to already gets a second such entry, though it stands in no page table. */
+static void mapped_twice(void)
+{
+	const unsigned long at = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	struct page *page;
+	pte_t entry = {};
+
+	if (IS_ERR_VALUE(at) || put_user(1, (char __user *)at) || get_user_pages_fast(at, 1, FOLL_WRITE, &page) != 1)
+		return;
+	set_pte_at(current->mm, at, &entry, mk_pte(page, PAGE_SHARED));
+	put_page(page);
+}
+
+static void listed_twice(void)
+{
+	LIST_HEAD(list);
+	LIST_HEAD(entry);
+
+	list_add(&entry, &list);
+	list_add(&entry, &list);
+}
+
+static void vm_bug(void)
+{
+	VM_BUG_ON(true);
+}
+
 static const struct {
 	const char *how;
 	void (*what)(void);
@@ -167,6 +222,10 @@ static const struct {
 	{ "abba", abba },
 	{ "leak", leak },
 	{ "race", race },
+	{ "poisoned-page", poisoned_page },
+	{ "mapped-twice", mapped_twice },
+	{ "listed-twice", listed_twice },
+	{ "vm-bug", vm_bug },
 	{ "rust-out-of-bounds", rust_out_of_bounds },
 	{ "rust-use-after-free", rust_use_after_free },
 	{ "rust-sleep-in-atomic", rust_sleep_in_atomic },

@@ -48,6 +48,18 @@ const COMPLAINTS: &[&str] = &[
     "Bad rss-counter",
     "Bad swap",
     "Bad page map",
+    // A page table's entry that can be none.
+    ": bad pte ",
+    ": bad pmd ",
+    ": bad pud ",
+    ": bad p4d ",
+    ": bad pgd ",
+    // The poison of a free page was written to.
+    "pagealloc: memory corruption",
+    "pagealloc: single bit error",
+    // SLUB: "BUG cache (Tainted: …): what".
+    "] BUG ",
+    "sysfs: cannot create duplicate filename",
     "stack-protector:",
     "scheduling while atomic",
     "sleeping function called",
@@ -279,6 +291,10 @@ mod tests {
             "unreferenced object 0xffff888 (size 64):",
             "[    9.1] BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:3",
             "[    9.1] page: refcount_t: underflow; use-after-free.",
+            "[    9.1] mm/pgtable-generic.c:54: bad pmd 00000000c1a1cf1b(8000000012345067)",
+            "[    9.1] pagealloc: memory corruption",
+            "[    9.1] BUG swapksm_item (Tainted: G           O K   ): Object already free",
+            "[    9.1] sysfs: cannot create duplicate filename '/kernel/mm/ksm'",
         ] {
             assert_eq!(fed(&format!("{line}\r\n"), &[]).complaints(), [line]);
         }

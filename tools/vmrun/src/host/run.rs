@@ -209,8 +209,9 @@ fn module_names(args: &RunArgs) -> Vec<String> {
 fn kernel_arguments(args: &RunArgs, kernel: &Kernel) -> Vec<String> {
     let mut all = Vec::new();
     if kernel.has_checkers() {
-        // Its reports are long, and all of KASAN's are wanted, not only the first.
-        all.extend(["log_buf_len=8M", "kasan_multi_shot"].map(str::to_owned));
+        // Its reports are long, and all of KASAN's are wanted, not only the first. Pages are poisoned only if it is said
+        // here: that is what finds a write through a mapping or a TLB entry that outlived its page.
+        all.extend(["log_buf_len=8M", "kasan_multi_shot", "page_poison=1"].map(str::to_owned));
     } else {
         all.push("log_buf_len=1M".to_owned());
     }
