@@ -13,11 +13,13 @@
 #include "madvise.h"
 #include "memory.h"
 #include "merge.h"
+#include "rmap.h"
 #include "space.h"
 #include "swapin.h"
 #include "walk.h"
 
 /* NULL is also false. */
+ALLOW_ERROR_INJECTION(swapksm_anon_vma_trylock, NULL);
 ALLOW_ERROR_INJECTION(swapksm_folio_trylock, NULL);
 ALLOW_ERROR_INJECTION(swapksm_items_alloc, NULL);
 ALLOW_ERROR_INJECTION(swapksm_mm_read_trylock, NULL);

@@ -67,6 +67,12 @@ static bool names_folio(struct folio *folio, struct mm_struct *mm, unsigned long
 	}
 }
 
+/* Not inlined, so that fault injection finds it. */
+noinline bool swapksm_anon_vma_trylock(struct anon_vma *anon_vma)
+{
+	return anon_vma_trylock_read(anon_vma);
+}
+
 enum swapksm_walk_verdict swapksm_rmap_visit(struct folio *folio, struct rmap_walk_control *rwc,
 					     struct swapksm_visit *visit)
 {
@@ -76,7 +82,7 @@ enum swapksm_walk_verdict swapksm_rmap_visit(struct folio *folio, struct rmap_wa
 	struct anon_vma_chain *avc;
 
 	cond_resched();
-	if (!anon_vma_trylock_read(anon_vma)) {
+	if (!swapksm_anon_vma_trylock(anon_vma)) {
 		if (rwc->try_lock) {
 			rwc->contended = true;
 			return SWAPKSM_WALK_DONE;

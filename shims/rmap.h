@@ -47,6 +47,9 @@ struct swapksm_visit {
 	bool lost;		/* it did, and the page-table entry names neither the folio nor its swap entry now */
 };
 
+/* Lock the tree of @anon_vma for reading. False when somebody has it for writing. Never sleeps. */
+bool swapksm_anon_vma_trylock(struct anon_vma *anon_vma);
+
 /*
  * Show the walker the mappings of @folio that a sharer stands for. The folio is locked. May sleep, unless the walker
  * asked to try its locks only.

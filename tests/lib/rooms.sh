@@ -22,7 +22,7 @@ room_options() {
 
 # guest_options ROOM: options of guest-tests. Where swap is zram, the kernel reclaims by its classic lists; elsewhere by
 # generations, as Debian's kernels start.
-guest_options() { [ "$1" != swap-zram ] || echo --classic-lru; }
+guest_options() { [ "$1" = swap-zram ] && echo --classic-lru || echo; }
 
 # The cases that order failures, or one skip each where no failure can be ordered.
 run_faults() {

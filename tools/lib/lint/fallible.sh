@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Functions that may fail are made to fail by a test: each function of shims/*.h that returns a pointer, an int or a bool
-# is in shims/injectable.c, with a trial among the cases, or in the list "infallible" with a reason.
+# Functions that may fail are made to fail by a test: each function of shims/*.h that returns something is in shims/injectable.c, with a trial among the cases, or in the list "infallible" with a reason.
 
 INFALLIBLE=tools/lib/lint/infallible
 INJECTABLE=shims/injectable.c
@@ -8,7 +7,7 @@ TRIALS=tests/guest/src/cases/faults_functions.rs
 
 fallible() {
 	local name rc=0 count=0 answering injectable excepted
-	answering=$(grep -hE '^(int|bool|struct \w+ \*|void \*)' shims/*.h | sed -nE 's/.*\b(swapksm_\w+)\(.*/\1/p' | sort -u)
+	answering=$(grep -hE '^[a-z].*\(' shims/*.h | grep -vE '^(void [a-z]|static |typedef )' | sed -nE 's/.*\b(swapksm_\w+)\(.*/\1/p' | sort -u)
 	injectable=$(sed -nE 's/^ALLOW_ERROR_INJECTION\((\w+),.*/\1/p' "$INJECTABLE" | sort -u)
 	excepted=$(sed -nE 's/^(swapksm_\w+) +[^ ].*/\1/p' "$INFALLIBLE" | sort -u)
 	[ -n "$answering" ] && [ -n "$injectable" ] && [ -n "$excepted" ] ||

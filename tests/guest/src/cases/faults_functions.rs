@@ -46,6 +46,13 @@ pub const CASES: &[Case] = &[
     .room(Room::Faults)
     .seconds(600),
     Case::new(
+        "faults/functions_reclaim",
+        "the same of visiting those who share a page that is to be reclaimed",
+        reclaim_functions,
+    )
+    .room(Room::Faults)
+    .seconds(600),
+    Case::new(
         "faults/functions_swapin",
         "the same of copying a page that comes from swap: no memory, and a broken page",
         fault_functions,
@@ -131,6 +138,9 @@ const UNMERGING: &[Trial] = &[
     ),
 ];
 
+/// Of reclaim: an anon_vma whose lock somebody has ends the visit of a walker that only tries, and delays any other.
+const PUSHING_OUT: &[Trial] = &[("swapksm_anon_vma_trylock", &[0], pushing_out)];
+
 /// Of page faults: NULL is out of memory.
 const READING_BACK: &[Trial] = &[("swapksm_swapin_copy", &[0, libc::EHWPOISON], reading_back)];
 
@@ -194,6 +204,10 @@ fn merge_functions(bench: &Bench) -> Outcome {
 
 fn unmerge_functions(bench: &Bench) -> Outcome {
     trials(bench, UNMERGING)
+}
+
+fn reclaim_functions(bench: &Bench) -> Outcome {
+    trials(bench, PUSHING_OUT)
 }
 
 fn fault_functions(bench: &Bench) -> Outcome {
@@ -381,6 +395,20 @@ fn leaving(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     worker.finish()?;
     sharer::verify(&mut others)?;
     sharer::finish(others)?;
+    Ok(reached)
+}
+
+/// All pages of a crowd are reclaimed and read again; whatever a walk has missed, they go out in the end and come back
+/// shared.
+fn pushing_out(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    order.begin()?;
+    crowd.push_out()?;
+    let reached = order.end()?;
+    in_order(bench)?;
+    crowd.verify()?;
+    frames_become(&crowd.sharers, PAGES)?;
+    crowd.finish()?;
     Ok(reached)
 }
 
