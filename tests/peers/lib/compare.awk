@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # compare.awk LIST STOCK SWAPKSM SELF-CHECK: one suite's results side by side. The variable "suite" names it. Ends with
-# a line "@count SAME DIFFER NOT-COMPARED" for the caller.
+# a line "@count SAME DIFFER NOT-COMPARED SKIPPED FAILING" for the caller; the last two are subtests that every KSM skipped or
+# failed, which the first two do not show.
 
 BEGIN {
 	ksms = split("stock swapksm self-check", ksm_name, " ")
@@ -138,8 +139,37 @@ function holds(k, t) {
 	if (rule[t] == "sound")
 		return !said_fail[k, t] && !hung[k, t] && !run[k, t, "died"] && total[k, t, "ok"] > 0
 	if (rule[t] == "clean")
-		return run[k, t, "ok"] + run[k, t, "skip"] == times[t]
+		return run[k, t, "ok"] + run[k, t, "skip"] == times[t] && total[k, t, "ok"] > 0
 	return same_outcomes(k, t)
+}
+
+# Whether every KSM that was run ended a subtest in this way only.
+function everywhere(t, name, class,    k, c) {
+	for (k = 1; k <= ksms; k++) {
+		if (!(k in took))
+			continue
+		if (!counted[k, t, name, class])
+			return 0
+		for (c = 1; c in classes; c++)
+			if (classes[c] != class && counted[k, t, name, classes[c]])
+				return 0
+	}
+	return 1
+}
+
+# Results that are the same because nobody had a good one.
+function tell_common(t,    n, skips, what) {
+	what = command[t]
+	for (n = 1; n <= name_count[t]; n++) {
+		skips += everywhere(t, names[t, n], "skip")
+		if (everywhere(t, names[t, n], "fail")) {
+			print "      fails on each KSM: " what ": " names[t, n]
+			failing++
+		}
+	}
+	if (skips)
+		print "      " skips " of " what " skipped on each KSM"
+	skipping += skips
 }
 
 function row(what, a, b, c, verdict) {
@@ -189,6 +219,7 @@ END {
 		row("  " command[t], cell(1, t), cell(2, t), cell(3, t), good ? (better ? "same or better" : "same") : "DIFFERS")
 		if (t in note)
 			print "      " note[t]
+		tell_common(t)
 		if (!good)
 			explain(t)
 		same += good
@@ -208,5 +239,5 @@ END {
 	for (k = 1; k <= ksms; k++)
 		time = time (k > 1 ? ", " : "") (k in took ? took[k] " s" : "-")
 	print "      took " time
-	print "@count " same + 0 " " differ + 0 " " open + 0
+	print "@count " same + 0 " " differ + 0 " " open + 0 " " skipping + 0 " " failing + 0
 }
