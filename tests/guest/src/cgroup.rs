@@ -52,12 +52,21 @@ impl Group {
 
     /// Number of the group's `memory.events`.
     pub fn event(&self, key: &str) -> Outcome<i64> {
-        procfs::field(&self.0.join("memory.events").display().to_string(), key)
+        self.field("memory.events", key)
     }
 
     /// Number of the group's `memory.stat`.
     pub fn stat(&self, key: &str) -> Outcome<i64> {
-        procfs::field(&self.0.join("memory.stat").display().to_string(), key)
+        self.field("memory.stat", key)
+    }
+
+    /// Whether all processes of the group are frozen.
+    pub fn frozen(&self) -> Outcome<bool> {
+        Ok(self.field("cgroup.events", "frozen")? == 1)
+    }
+
+    fn field(&self, file: &str, key: &str) -> Outcome<i64> {
+        procfs::field(&self.0.join(file).display().to_string(), key)
     }
 
     /// Bytes of anonymous memory that are charged to the group.

@@ -13,6 +13,8 @@ use crate::sys::PAGE;
 pub const FLAG_HWPOISON: u64 = 1 << 19;
 /// `KPF_KSM`
 pub const FLAG_KSM: u64 = 1 << 21;
+/// `KPF_THP`
+pub const FLAG_HUGE: u64 = 1 << 22;
 /// `KPF_ZERO_PAGE`
 pub const FLAG_ZERO: u64 = 1 << 24;
 /// `KPF_MLOCKED`

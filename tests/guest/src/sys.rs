@@ -3,6 +3,7 @@
 //! System calls with errors as `io::Result`.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Bytes of a base page.
 pub const PAGE: usize = 4096;
@@ -41,6 +42,13 @@ pub fn fork() -> io::Result<Option<i32>> {
         0 => Ok(None),
         pid => Ok(Some(pid as i32)),
     }
+}
+
+/// `pidfd_open(2)`.
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let fd = syscall(libc::SYS_pidfd_open, [pid as usize, 0, 0, 0, 0, 0])?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Ends the calling process without running destructors of the image it was forked from.

@@ -9,6 +9,7 @@
 mod calls;
 mod hotplug;
 mod huge;
+mod look;
 mod machine;
 mod memory;
 mod outsiders;
@@ -62,6 +63,12 @@ pub const CASES: &[Case] = &[
         memory::free,
     ),
     Case::new(
+        "races/free_swapped",
+        "the same while memory is reclaimed: what is freed is lost",
+        memory::free_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/truncate",
         "files that are cut off below private mappings of them",
         memory::truncate,
@@ -82,12 +89,30 @@ pub const CASES: &[Case] = &[
         "mlock, mlock on fault, munlock",
         memory::mlock,
     ),
+    Case::new(
+        "races/mlock_swapped",
+        "the same of pages that are out, or on their way",
+        memory::mlock_swapped,
+    )
+    .room(Room::Swap),
     Case::new("races/collapse", "MADV_COLLAPSE", huge::collapse),
+    Case::new(
+        "races/collapse_swapped",
+        "MADV_COLLAPSE of pages that are out, or on their way",
+        huge::collapse_swapped,
+    )
+    .room(Room::Swap),
     Case::new(
         "races/khugepaged",
         "khugepaged without rest",
         huge::khugepaged,
     ),
+    Case::new(
+        "races/khugepaged_swapped",
+        "khugepaged, which brings pages in from swap",
+        huge::khugepaged_swapped,
+    )
+    .room(Room::Swap),
     Case::new("races/fork", "fork and fork again", processes::fork),
     Case::new(
         "races/fork_swapped",
@@ -115,6 +140,11 @@ pub const CASES: &[Case] = &[
         "races/exit_unmerged",
         "processes that exit or are killed while run 2 unmerges them",
         processes::exit_unmerged,
+    ),
+    Case::new(
+        "races/released",
+        "process_mrelease of processes that are killed",
+        processes::released,
     ),
     Case::new(
         "races/exec",
@@ -151,6 +181,12 @@ pub const CASES: &[Case] = &[
         outsiders::memory,
     ),
     Case::new(
+        "races/others_memory_swapped",
+        "the same to pages that are out, or on their way",
+        outsiders::memory_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/soft_dirty",
         "soft-dirty marks cleared and read: no write is lost",
         outsiders::soft_dirty,
@@ -163,10 +199,22 @@ pub const CASES: &[Case] = &[
     )
     .room(Room::Swap),
     Case::new(
+        "races/direct_io_swapped",
+        "the same with pages that are out, or on their way",
+        pins::direct_io_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
         "races/compaction",
         "compaction without rest",
         machine::compaction,
     ),
+    Case::new(
+        "races/compaction_swapped",
+        "compaction of pages that are on their way out, or out",
+        machine::compaction_swapped,
+    )
+    .room(Room::Swap),
     Case::new(
         "races/system_calls",
         "unprivileged processes that make random system calls about their memory",
@@ -185,6 +233,13 @@ pub const CASES: &[Case] = &[
         "memory errors: only processes that had the broken frame notice",
         poison::pages,
     )
+    .seconds(240),
+    Case::new(
+        "races/poison_swapped",
+        "the same of pages that are out, or on their way",
+        poison::pages_swapped,
+    )
+    .room(Room::Swap)
     .seconds(240),
     Case::new(
         "races/knobs",

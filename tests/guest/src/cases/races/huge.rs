@@ -5,10 +5,13 @@
 use std::fs;
 use std::time::Duration;
 
+use super::super::swapping;
+use super::look::is_out;
 use super::race::{Race, Racer};
 use crate::case::{fail, skip, Bench, Context, Outcome};
 use crate::content::Random;
 use crate::count::Count;
+use crate::pagemap::{self, FLAG_HUGE};
 use crate::procfs;
 use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
@@ -19,6 +22,9 @@ use crate::sys;
 /// `MADV_COLLAPSE`, which libc may lack.
 const MADV_COLLAPSE: i32 = 25;
 const RACERS: usize = 2;
+/// Pages that are read from swap at a time, a power of 2.
+const TOGETHER: u32 = 5;
+const BROUGHT: &str = "huge pages made of pages that were out";
 /// Milliseconds that a racer leaves its memory to khugepaged and the scanner, at most.
 const LEAVES: u64 = 20;
 /// Milliseconds that khugepaged leaves it to the scanner, which has to come by twice before it merges.
@@ -38,7 +44,7 @@ fn make(random: &mut Random) -> Outcome<Racer> {
 
 /// Rounds that leave less than a huge page, and more than nothing, to be merged.
 fn change(racer: &mut Racer) -> Outcome {
-    let pages = racer.range();
+    let pages = racer.some();
     match racer.random.below(4) {
         0 => racer.part.discard(pages),
         _ => {
@@ -49,7 +55,33 @@ fn change(racer: &mut Racer) -> Outcome {
 }
 
 pub fn collapse(bench: &Bench) -> Outcome {
-    let mut race = Race::new(bench)?;
+    collapsing(Race::new(bench)?, None)
+}
+
+/// The same with pages that are out, or on their way: MADV_COLLAPSE brings them in.
+pub fn collapse_swapped(bench: &Bench) -> Outcome {
+    let _together = swapping::page_cluster(TOGETHER)?;
+    let (mut race, brought) = (Race::in_swap_at_leisure(bench)?, Count::new()?);
+    race.needs_count(BROUGHT, 1, brought)?;
+    collapsing(race, Some(brought))
+}
+
+/// How many pages of a racer's are out, if anybody wants to know.
+fn out(racer: &Racer, brought: Option<Count>) -> Outcome<usize> {
+    match brought {
+        Some(_) => Ok(racer
+            .part
+            .region
+            .pagemap()?
+            .into_iter()
+            .filter(|entry| is_out(*entry))
+            .count()),
+        None => Ok(0),
+    }
+}
+
+/// `brought` counts the huge pages of which some was out.
+fn collapsing(mut race: Race<'_>, brought: Option<Count>) -> Outcome {
     let done = Count::new()?;
     race.needs_count("calls of MADV_COLLAPSE that succeeded", 1, done)?;
     // A call succeeds as well where there is a huge page already.
@@ -65,7 +97,18 @@ pub fn collapse(bench: &Bench) -> Outcome {
         .collect::<Outcome<Vec<_>>>()?;
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
-        if let Err(error) = racer.part.region.advise(MADV_COLLAPSE) {
+        racer.meets_all()?;
+        let out = out(racer, brought)?;
+        // A call does not wait for the disk: the page that it needs is there at the next.
+        for _ in 0..=out {
+            let Err(error) = racer.part.region.advise(MADV_COLLAPSE) else {
+                done.add(1);
+                // Nobody but these calls can have brought them in.
+                if let Some(brought) = brought.filter(|_| out > 0) {
+                    brought.add(1);
+                }
+                break;
+            };
             match refused
                 .iter()
                 .find(|(errno, _)| sys::is_errno(&error, *errno))
@@ -73,10 +116,8 @@ pub fn collapse(bench: &Bench) -> Outcome {
                 Some((_, count)) => count.add(1),
                 None => return Err(error).context("MADV_COLLAPSE"),
             }
-        } else {
-            done.add(1);
         }
-        let pages = racer.range();
+        let pages = racer.some();
         racer.part.verify(pages)
     })?;
     race.run()
@@ -91,6 +132,21 @@ fn tell_failures(race: &mut Race) -> Outcome {
 }
 
 pub fn khugepaged(bench: &Bench) -> Outcome {
+    scanned(bench, Race::new, None)
+}
+
+/// The same with pages that are out, or on their way: khugepaged brings them in.
+pub fn khugepaged_swapped(bench: &Bench) -> Outcome {
+    let _together = swapping::page_cluster(TOGETHER)?;
+    scanned(bench, Race::in_swap_at_leisure, Some(Count::new()?))
+}
+
+/// `brought` counts the huge pages of which some was out.
+fn scanned<'a>(
+    bench: &'a Bench,
+    race: fn(&'a Bench) -> Outcome<Race<'a>>,
+    brought: Option<Count>,
+) -> Outcome {
     if !std::path::Path::new(DIRECTORY).exists() {
         return skip("no transparent huge pages in this kernel");
     }
@@ -101,23 +157,55 @@ pub fn khugepaged(bench: &Bench) -> Outcome {
         // Pages that are shared or not there keep it from nothing.
         ("khugepaged/max_ptes_shared", 511),
         ("khugepaged/max_ptes_none", 511),
+        ("khugepaged/max_ptes_swap", 511),
     ]
     .map(|(file, value)| Setting::set(&format!("{DIRECTORY}/{file}"), value))
     .into_iter()
     .collect::<Outcome<Vec<_>>>()?;
     let _enabled = enable()?;
-    let mut race = Race::new(bench)?;
+    let mut race = race(bench)?;
     race.needs("huge pages that khugepaged has made", 1, collapsed)?;
+    if let Some(brought) = brought {
+        race.needs_count(BROUGHT, 1, brought)?;
+    }
     tell_failures(&mut race)?;
+    // It does not wait for the disk, and finds the page only when it comes by again.
+    let leaves = match brought {
+        Some(_) => 12 * u64::from(COMES),
+        None => LEAVES,
+    };
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
+        if brought.is_some() {
+            let pages = racer.some();
+            racer.part.advise(pages, libc::MADV_PAGEOUT)?;
+        }
+        racer.meets_all()?;
+        let out = out(racer, brought)?;
         // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
         std::thread::sleep(Duration::from_millis(
-            racer.random.below(LEAVES * u64::from(slow::factor())),
+            racer.random.below(leaves * u64::from(slow::factor())),
         ));
+        // The racer itself has touched nothing meanwhile.
+        if let Some(brought) = brought.filter(|_| out > 0) {
+            brought.add(usize::from(is_huge(racer)?));
+        }
         Ok(())
     })?;
     race.run()
+}
+
+/// Whether all that a racer has is one huge page.
+fn is_huge(racer: &Racer) -> Outcome<bool> {
+    let entries = racer.part.region.pagemap()?;
+    match entries[0].frame() {
+        Some(frame) => Ok(pagemap::flags(frame)? & FLAG_HUGE != 0
+            && entries
+                .iter()
+                .zip(frame..)
+                .all(|(e, f)| e.frame() == Some(f))),
+        None => Ok(false),
+    }
 }
 
 /// Has khugepaged look at all memory that asks for huge pages.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::fragments::{self, Fragments};
 use super::super::small_swap::Area;
 use super::super::{numa, swapping};
+use super::look::any_merged;
 use super::race::{pause, Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
 use crate::content::Random;
@@ -20,6 +21,10 @@ use crate::setting::Setting;
 use crate::sys::{self, is_errno};
 
 pub const RACERS: usize = 3;
+/// Pauses between what racers take pages from and the holes to which they are moved.
+const PAUSES: u32 = 6;
+/// Writes to knobs while pages are merged, at least.
+const LEAST: i64 = 3;
 
 pub fn map() -> Outcome<Region> {
     Region::map(PAGES)
@@ -27,7 +32,7 @@ pub fn map() -> Outcome<Region> {
 
 /// Rounds that leave holes and fill them.
 pub fn change(racer: &mut Racer) -> Outcome {
-    let pages = racer.range();
+    let pages = racer.range()?;
     match racer.random.below(3) {
         0 => racer.part.discard(pages),
         1 => racer.part.verify(pages),
@@ -40,17 +45,33 @@ pub fn change(racer: &mut Racer) -> Outcome {
 
 pub fn compaction(bench: &Bench) -> Outcome {
     fragments::available()?;
-    let mut race = Race::new(bench)?;
+    compacting(Race::new(bench)?)
+}
+
+/// The same with pages that are on their way out, or out: those in the swap cache are moved, too.
+pub fn compaction_swapped(bench: &Bench) -> Outcome {
+    fragments::available()?;
+    compacting(Race::in_swap(bench)?)
+}
+
+fn compacting(mut race: Race<'_>) -> Outcome {
     let moved = Count::new()?;
     race.needs_event("pgmigrate_success")?;
     race.needs_count("merged pages that were moved", 1, moved)?;
-    race.racers(RACERS, map, |racer| {
+    // Contents that few pages have: merged pages that live long have all been moved soon.
+    let make = |random: &mut Random| Racer::by_place(map()?, random);
+    race.racers_of(RACERS, make, |racer| {
         change(racer)?;
         let before = merged_frames(racer)?;
         racer.pause();
-        // A page that is merged stays where it is unless it is moved.
+        // A page that is merged stays where it is unless it is moved, or has been out.
         let now = merged_frames(racer)?;
-        moved.add(fragments::moved(&before, &now));
+        let pages = before.iter().zip(&now);
+        moved.add(
+            pages
+                .filter(|(&old, &new)| old != 0 && new != 0 && old != new)
+                .count(),
+        );
         Ok(())
     })?;
     // Pieces that the racers take pages from, and holes to which they are moved.
@@ -60,7 +81,8 @@ pub fn compaction(bench: &Bench) -> Outcome {
         |(filler, random)| {
             *filler = None;
             let pieces = Fragments::make()?;
-            pause(random);
+            // Time for pages that racers get there now to be merged.
+            (0..PAUSES).for_each(|_| pause(random));
             pieces.open()?;
             *filler = Some(pieces);
             for _ in 0..1 + random.below(4) {
@@ -96,7 +118,7 @@ pub fn swapoff(bench: &Bench) -> Outcome {
     let brought = Count::new()?;
     race.needs_count("times that swapoff had something to bring in", 1, brought)?;
     race.racers(RACERS, map, |racer| {
-        let pages = racer.range();
+        let pages = racer.range()?;
         racer.part.advise(pages.clone(), libc::MADV_PAGEOUT)?;
         match racer.random.below(3) {
             0 => racer.write(pages),
@@ -205,9 +227,17 @@ pub fn may_set(file: &str, value: u64) -> Outcome {
 pub fn knobs(bench: &Bench) -> Outcome {
     let mut race = Race::new(bench)?;
     race.racers(RACERS, map, change)?;
+    let (racers, run, others) = (race.pids(), Count::new()?, Count::new()?);
+    let meet = |met: Count| -> Outcome {
+        met.add(usize::from(any_merged(&racers)?));
+        Ok(())
+    };
+    race.needs_count("writes to run while pages were merged", LEAST, run)?;
+    race.needs_count("writes to others while pages were merged", LEAST, others)?;
     for _ in 0..2 {
         race.nuisance("writer of run", |random| {
             let value = [0, 1, 1, 1, 2][random.below(5) as usize];
+            meet(run)?;
             Ksm.set("run", value)?;
             pause(random);
             pause(random);
@@ -215,6 +245,7 @@ pub fn knobs(bench: &Bench) -> Outcome {
         })?;
     }
     race.nuisance("writer of the other knobs", |random| {
+        meet(others)?;
         match random.below(9) {
             0 => may_set("max_page_sharing", 2 + random.below(20)),
             1 => may_set("merge_across_nodes", random.below(2)),

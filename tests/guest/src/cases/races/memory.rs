@@ -2,8 +2,13 @@
 
 //! Races with calls that change the caller's own mappings.
 
+use std::fs::File;
+
+use super::look::Look;
 use super::race::{Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
+use crate::content::Random;
+use crate::count::Count;
 use crate::memfd;
 use crate::part::Part;
 use crate::region::{Lock, Region};
@@ -29,13 +34,13 @@ fn race_in_swap(bench: &Bench, operation: impl Fn(&mut Racer) -> Outcome) -> Out
 
 pub fn munmap(bench: &Bench) -> Outcome {
     race(bench, |racer| {
-        let pages = racer.range();
+        let pages = racer.range()?;
         racer.part.renew(pages)
     })
 }
 
 fn protect(racer: &mut Racer) -> Outcome {
-    let pages = racer.range();
+    let pages = racer.range()?;
     racer.part.protect(pages)
 }
 
@@ -50,38 +55,49 @@ pub fn mprotect_swapped(bench: &Bench) -> Outcome {
 
 pub fn dontneed(bench: &Bench) -> Outcome {
     race(bench, |racer| {
-        let pages = racer.range();
+        let pages = racer.range()?;
         racer.part.discard(pages)
     })
 }
 
-/// Racers over a file of their own each, which is cut off somewhere and made as long as it was.
-fn truncating(mut race: Race<'_>) -> Outcome {
-    const BYTES: u64 = (PAGES * PAGE) as u64;
-    for _ in 0..RACERS {
-        race.process(
-            "racer",
-            |random| {
-                let file = memfd::create("racer", PAGES * PAGE)?;
-                Ok((
-                    Racer::new(Region::map_file(&file, 0, PAGES)?, random)?,
-                    file,
-                ))
-            },
-            |(racer, file)| {
-                if racer.ordinary()? {
-                    return Ok(());
-                }
-                let left = racer.random.below(PAGES as u64);
-                for bytes in [left * PAGE as u64, BYTES] {
-                    file.set_len(bytes).context("ftruncate")?;
-                }
-                racer.part.seeds[left as usize..].fill(0);
-                Ok(())
-            },
-            |(racer, _)| racer.part.verify_all(),
-        )?;
+/// A racer over a file of its own.
+struct OverFile {
+    racer: Racer,
+    file: File,
+}
+
+impl AsMut<Racer> for OverFile {
+    fn as_mut(&mut self) -> &mut Racer {
+        &mut self.racer
     }
+}
+
+impl OverFile {
+    fn new(random: &mut Random) -> Outcome<OverFile> {
+        let file = memfd::create("racer", PAGES * PAGE)?;
+        Ok(OverFile {
+            racer: Racer::new(Region::map_file(&file, 0, PAGES)?, random)?,
+            file,
+        })
+    }
+
+    /// The file is cut off somewhere and made as long as it was.
+    fn cut(&mut self) -> Outcome {
+        const BYTES: u64 = (PAGES * PAGE) as u64;
+        let left = self.racer.random.below(PAGES as u64);
+        self.racer.meets(left as usize..PAGES)?;
+        for bytes in [left * PAGE as u64, BYTES] {
+            self.file.set_len(bytes).context("ftruncate")?;
+        }
+        self.racer.part.seeds[left as usize..].fill(0);
+        Ok(())
+    }
+}
+
+fn truncating(mut race: Race<'_>) -> Outcome {
+    race.operating("racer", RACERS, OverFile::new, OverFile::cut, |over| {
+        over.racer.part.verify_all()
+    })?;
     race.run()
 }
 
@@ -94,31 +110,52 @@ pub fn truncate_swapped(bench: &Bench) -> Outcome {
     truncating(Race::in_swap(bench)?)
 }
 
-/// Freed pages that are only read hold what they held, or nothing; once written to they are kept.
-pub fn free(bench: &Bench) -> Outcome {
-    race(bench, |racer| {
-        let pages = racer.range();
+/// Freed pages that are only read hold what they held, or nothing, which `lost` counts; once written to they are kept.
+fn freeing(mut race: Race<'_>, lost: Count) -> Outcome {
+    race.racers(RACERS, map, |racer| {
+        let pages = racer.range()?;
         racer.part.advise(pages.clone(), libc::MADV_FREE)?;
         if racer.random.below(2) == 0 {
             racer.pause();
             for page in pages.clone() {
                 let part = &racer.part;
-                part.verify(page..page + 1)
-                    .or_else(|_| part.region.verify_page(page, 0))
+                if part.verify(page..page + 1).is_ok() {
+                    continue;
+                }
+                part.region
+                    .verify_page(page, 0)
                     .context("after MADV_FREE: neither what was there nor zeroes")?;
+                lost.add(1);
             }
         }
         racer.write(pages);
         Ok(())
-    })
+    })?;
+    race.run()
+}
+
+pub fn free(bench: &Bench) -> Outcome {
+    // Nothing is reclaimed, so nothing need be lost.
+    freeing(Race::new(bench)?, Count::new()?)
+}
+
+/// The same with pages that are reclaimed: those that are freed are lost then.
+pub fn free_swapped(bench: &Bench) -> Outcome {
+    let (mut race, lost) = (Race::in_swap(bench)?, Count::new()?);
+    race.needs_event("pglazyfreed")?;
+    race.needs_count("freed pages that were lost", 1, lost)?;
+    freeing(race, lost)
 }
 
 pub fn unmergeable(bench: &Bench) -> Outcome {
     race(bench, |racer| {
-        let pages = racer.range();
+        let pages = racer.some();
         let all = 0..racer.part.seeds.len();
         match racer.random.below(4) {
-            0 => racer.part.advise(pages.clone(), libc::MADV_UNMERGEABLE)?,
+            0 => {
+                racer.meets(pages.clone())?;
+                racer.part.advise(pages.clone(), libc::MADV_UNMERGEABLE)?;
+            }
             1 => super::super::prctl::merge_any(racer.random.below(2) == 0)?,
             _ => racer.part.advise(all, libc::MADV_MERGEABLE)?,
         }
@@ -126,14 +163,30 @@ pub fn unmergeable(bench: &Bench) -> Outcome {
     })
 }
 
+/// Locks and unlocks everything; `brought` is told before pages that are out are locked.
+fn locking(racer: &mut Racer, brought: Option<Look>) -> Outcome {
+    let how = [Lock::No, Lock::Now, Lock::OnFault][racer.random.below(3) as usize];
+    let all = 0..racer.part.seeds.len();
+    racer.meets_all()?;
+    if let (Lock::Now, Some(look)) = (how, brought) {
+        look.out(&racer.part, all)?;
+    }
+    racer.part.region.lock(how)?;
+    // What is locked cannot be discarded, and need not be: it is unlocked again soon.
+    let pages = racer.some();
+    racer.part.discard(pages)
+}
+
 pub fn mlock(bench: &Bench) -> Outcome {
-    race(bench, |racer| {
-        let how = [Lock::No, Lock::Now, Lock::OnFault][racer.random.below(3) as usize];
-        racer.part.region.lock(how)?;
-        // What is locked cannot be discarded, and need not be: it is unlocked again soon.
-        let pages = racer.range();
-        racer.part.discard(pages)
-    })
+    race(bench, |racer| locking(racer, None))
+}
+
+/// The same with pages that are out, or on their way.
+pub fn mlock_swapped(bench: &Bench) -> Outcome {
+    let mut race = Race::in_swap(bench)?;
+    let brought = Look::new(&mut race, "mlock of pages that were out")?;
+    race.racers(RACERS, map, |racer| locking(racer, Some(brought)))?;
+    race.run()
 }
 
 pub fn mremap(bench: &Bench) -> Outcome {
@@ -143,7 +196,7 @@ pub fn mremap(bench: &Bench) -> Outcome {
 /// The same with pages of which some are out.
 pub fn mremap_swapped(bench: &Bench) -> Outcome {
     race_in_swap(bench, |racer| {
-        let pages = racer.range();
+        let pages = racer.some();
         // Passes over pages that several map: those are the nuisance's to push out.
         racer.part.advise(pages, libc::MADV_PAGEOUT)?;
         move_pages(racer)
@@ -152,7 +205,7 @@ pub fn mremap_swapped(bench: &Bench) -> Outcome {
 
 /// Moves the whole mapping, or some of its pages over others.
 fn move_pages(racer: &mut Racer) -> Outcome {
-    let from = racer.range();
+    let from = racer.range()?;
     let to = racer.random.below((PAGES - from.len() + 1) as u64) as usize;
     match racer.random.below(16) {
         0..=2 => move_all(racer),
@@ -172,6 +225,7 @@ fn move_all(racer: &mut Racer) -> Outcome {
     racer.part.renew(0..PAGES)?;
     racer.write(0..PAGES);
     racer.pause();
+    racer.meets_all()?;
     // Nothing is unmapped by the place holder.
     let region = std::mem::replace(&mut racer.part.region, Region::adopt(0, 0));
     racer.part.region = region.move_away(PAGES)?;

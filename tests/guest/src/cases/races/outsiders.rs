@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
+use super::look::Look;
 use super::race::{Race, Racer, PAGES};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::check;
@@ -15,6 +16,15 @@ use crate::sys::{self, PAGE};
 use crate::worker::Worker;
 
 const RACERS: usize = 2;
+const MERGED: &str = "writes to another's merged pages";
+
+/// What writes to others' pages must have met.
+#[derive(Clone, Copy)]
+struct Looks {
+    merged: Look,
+    /// Pages that were out, where they are reclaimed.
+    out: Option<Look>,
+}
 
 /// A process that does nothing to its memory, and another that does.
 struct Puppet {
@@ -24,6 +34,7 @@ struct Puppet {
     addr: usize,
     seeds: Vec<u64>,
     random: Random,
+    looks: Looks,
     /// A page to write from, and one to read to.
     buffer: Region,
 }
@@ -40,7 +51,7 @@ enum Way {
 }
 
 impl Puppet {
-    fn new(random: &mut Random) -> Outcome<Puppet> {
+    fn new(random: &mut Random, looks: Looks) -> Outcome<Puppet> {
         let seed = random.next();
         let mut worker = Worker::start("puppet", |steps| {
             let racer = Racer::new(Region::map(PAGES)?, &mut Random::new(seed))?;
@@ -62,6 +73,7 @@ impl Puppet {
             addr,
             seeds,
             random: Random::new(random.next()),
+            looks,
             buffer: Region::map(2)?,
         })
     }
@@ -118,6 +130,11 @@ impl Puppet {
         let (place, seed) = (self.place(page), self.random.content(20));
         self.buffer.write(0, seed);
         self.seeds[page] = seed;
+        let pid = self.worker.pid();
+        self.looks.merged.merged_of(pid, place, 1).context("")?;
+        if let Some(look) = self.looks.out {
+            look.out_of(pid, place, 1).context("")?;
+        }
         match way {
             Way::Memory => {
                 let memory = self.memory.try_clone().context("dup")?;
@@ -176,8 +193,34 @@ fn vector(addr: usize) -> libc::iovec {
 
 pub fn memory(bench: &Bench) -> Outcome {
     let mut race = Race::new(bench)?;
+    let looks = Looks {
+        merged: Look::new(&mut race, MERGED)?,
+        out: None,
+    };
+    others_memory(race, looks)
+}
+
+/// The same with pages that are out, or on their way: they come in for one whose memory they are not.
+pub fn memory_swapped(bench: &Bench) -> Outcome {
+    let mut race = Race::in_swap(bench)?;
+    let looks = Looks {
+        merged: Look::new(&mut race, MERGED)?,
+        out: Some(Look::new(
+            &mut race,
+            "writes to another's pages that were out",
+        )?),
+    };
+    others_memory(race, looks)
+}
+
+fn others_memory(mut race: Race<'_>, looks: Looks) -> Outcome {
     for _ in 0..RACERS {
-        race.process("puppeteer", Puppet::new, Puppet::round, Puppet::close)?;
+        race.process(
+            "puppeteer",
+            |random| Puppet::new(random, looks),
+            Puppet::round,
+            Puppet::close,
+        )?;
     }
     race.run()
 }
@@ -202,7 +245,7 @@ pub fn soft_dirty(bench: &Bench) -> Outcome {
         |racer| {
             clear()?;
             racer.pause();
-            let pages = racer.range();
+            let pages = racer.range()?;
             racer.write(pages.clone());
             racer.pause();
             let entries = racer.part.region.pagemap()?;

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::super::null_disk::NullDisk;
+use super::look::Look;
 use super::race::{Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
 use crate::content::Random;
@@ -17,6 +18,26 @@ const RACERS: usize = 3;
 /// Nanoseconds that the disk takes for a request: the page is pinned so long.
 const DISK_TIME_NS: u64 = 500_000;
 
+/// What a disk must have met.
+#[derive(Clone, Copy)]
+struct Looks {
+    /// O_DIRECT writes are from pages, reads to them.
+    from: Look,
+    to: Look,
+    /// Pages that were out, where they are reclaimed.
+    out: Option<Look>,
+}
+
+impl Looks {
+    fn new(race: &mut Race<'_>, out: Option<&str>) -> Outcome<Looks> {
+        Ok(Looks {
+            from: Look::new(race, "O_DIRECT writes of merged pages")?,
+            to: Look::new(race, "O_DIRECT reads to merged pages")?,
+            out: out.map(|what| Look::new(race, what)).transpose()?,
+        })
+    }
+}
+
 /// A racer and its part of a disk.
 struct Client {
     racer: Racer,
@@ -24,10 +45,11 @@ struct Client {
     /// Where its part begins, in pages, and what is in it.
     first: u64,
     seeds: Vec<u64>,
+    looks: Looks,
 }
 
 impl Client {
-    fn new(path: &str, number: usize, random: &mut Random) -> Outcome<Client> {
+    fn new(path: &str, number: usize, random: &mut Random, looks: Looks) -> Outcome<Client> {
         let disk = OpenOptions::new()
             .read(true)
             .write(true)
@@ -39,6 +61,7 @@ impl Client {
             disk,
             first: (number * PAGES) as u64,
             seeds: vec![0; PAGES],
+            looks,
         })
     }
 
@@ -52,10 +75,19 @@ impl Client {
         let (page, sector) = (page as usize, sector as usize);
         let place = (self.first + sector as u64) * PAGE as u64;
         let part = &mut self.racer.part;
+        let pages = page..page + 1;
+        if let Some(look) = self.looks.out {
+            look.out(part, pages.clone())?;
+        }
+        let writes = random.below(2) == 0;
+        match writes {
+            true => self.looks.from.merged(part, pages.clone())?,
+            false => self.looks.to.merged(part, pages.clone())?,
+        }
         // SAFETY: a page of our own mapping, which nothing else refers to while the slice is in use.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(part.region.page(page).cast::<u8>(), PAGE) };
-        if random.below(2) == 0 {
+        if writes {
             self.disk
                 .write_all_at(bytes, place)
                 .context("O_DIRECT write")?;
@@ -66,17 +98,30 @@ impl Client {
             .read_exact_at(bytes, place)
             .context("O_DIRECT read")?;
         part.seeds[page] = self.seeds[sector];
-        part.verify(page..page + 1).context("just read by O_DIRECT")
+        part.verify(pages).context("just read by O_DIRECT")
     }
 }
 
 pub fn direct_io(bench: &Bench) -> Outcome {
     let disk = NullDisk::slow(8, DISK_TIME_NS)?;
     let mut race = Race::new(bench)?;
+    let looks = Looks::new(&mut race, None)?;
+    clients(race, &disk, looks)
+}
+
+/// The same with pages that are out, or on their way.
+pub fn direct_io_swapped(bench: &Bench) -> Outcome {
+    let disk = NullDisk::slow(8, DISK_TIME_NS)?;
+    let mut race = Race::in_swap(bench)?;
+    let looks = Looks::new(&mut race, Some("O_DIRECT of pages that were out"))?;
+    clients(race, &disk, looks)
+}
+
+fn clients(mut race: Race<'_>, disk: &NullDisk, looks: Looks) -> Outcome {
     for number in 0..RACERS {
         race.process(
             "client of a disk",
-            |random| Client::new(disk.path(), number, random),
+            |random| Client::new(disk.path(), number, random, looks),
             Client::round,
             |client| client.racer.part.verify_all(),
         )?;
@@ -91,7 +136,7 @@ pub fn vmsplice(bench: &Bench) -> Outcome {
         RACERS,
         || Region::map(PAGES),
         |racer| {
-            let pages = racer.range();
+            let pages = racer.range()?;
             let pipe = PipePages::splice(&racer.part.region, pages.clone())?;
             racer.pause();
             let out = Region::map(pages.len())?;

@@ -3,6 +3,7 @@
 //! A race with memory errors: pages break, or go out of use, while they are being merged. Who had a broken frame finds
 //! out when it touches the page; nobody else does.
 
+use super::look::is_out;
 use super::machine::{change, map};
 use super::race::{pause, Race};
 use super::tally::Tally;
@@ -37,11 +38,19 @@ fn seed(index: usize) -> u64 {
 }
 
 pub fn pages(bench: &Bench) -> Outcome {
+    breaking(Race::new(bench)?)
+}
+
+/// The same with pages that are out, or on their way: some break in the swap cache.
+pub fn pages_swapped(bench: &Bench) -> Outcome {
+    breaking(Race::in_swap(bench)?)
+}
+
+fn breaking(mut race: Race<'_>) -> Outcome {
     const CORRUPTED: [&str; 2] = ["/proc/meminfo", "HardwareCorrupted"];
     let tally = Tally::map()?;
     let [file, key] = CORRUPTED;
     let before = procfs::field(file, key)?;
-    let mut race = Race::new(bench)?;
     race.racers(BYSTANDERS, map, change)?;
     for _ in 0..SHARERS {
         race.process(
@@ -51,30 +60,20 @@ pub fn pages(bench: &Bench) -> Outcome {
             close,
         )?;
     }
-    race.process(
-        "breaker",
-        |random| Ok(Random::new(random.next())),
-        |random| break_one(random, tally),
-        // The machine may have been too slow for it.
-        |mut random| {
-            crate::wait::until("pages broke and others had them", || {
-                let done = [BROKEN, RETIRED, FOUND].map(|kind| tally.succeeded(kind));
-                if done.contains(&0) {
-                    break_one(&mut random, tally)?;
-                }
-                Ok((!done.contains(&0), done))
-            })
-        },
-    )?;
+    race.nuisance("breaker", |random| break_one(random, tally))?;
+    for (kind, what) in [
+        (BROKEN, "pages that broke"),
+        (RETIRED, "pages that went out of use"),
+        (FOUND, "broken pages that others had, too"),
+    ] {
+        race.needs(what, 1, move || Ok(tally.succeeded(kind) as i64))?;
+    }
     race.run()?;
     let [broken, retired, found, deaths] =
         [BROKEN, RETIRED, FOUND, DEATHS].map(|kind| tally.succeeded(kind));
     runner::log(&format!(
         "{broken} pages broken, {retired} out of use; others found {found} broken, {deaths} processes died of it"
     ));
-    check!(broken > 0, "no page was broken");
-    check!(retired > 0, "no page went out of use");
-    check!(found > 0, "no broken page was one that others had, too");
     let grown = (procfs::field(file, key)? - before) / (PAGE as i64 >> 10);
     check!(
         grown >= (broken + retired) as i64,
@@ -125,6 +124,14 @@ fn look(region: &mut Region, tally: &Tally) -> Outcome {
                 "page {index} cannot be read, although it is there: {entry:?}"
             ));
         };
+        if is_out(entry) {
+            // Its frame is told nowhere; who touches it has to die as of any other.
+            dies_touching(region, index).context("a page in swap that cannot be read")?;
+            tally.count(FOUND, true);
+            tally.count(DEATHS, true);
+            replace(region, index)?;
+            continue;
+        }
         let frame = slot >> 5;
         check!(
             pagemap::flags(frame)? & FLAG_HWPOISON != 0,
@@ -135,12 +142,18 @@ fn look(region: &mut Region, tally: &Tally) -> Outcome {
             dies_touching(region, index)?;
             tally.count(DEATHS, true);
         }
-        region
-            .advise_pages(index..index + 1, libc::MADV_DONTNEED)
-            .context("MADV_DONTNEED of a broken page")?;
-        region.write(index, seed(index));
+        replace(region, index)?;
     }
     std::thread::sleep(std::time::Duration::from_millis(1));
+    Ok(())
+}
+
+/// A new page in the place of a broken one.
+fn replace(region: &Region, index: usize) -> Outcome {
+    region
+        .advise_pages(index..index + 1, libc::MADV_DONTNEED)
+        .context("MADV_DONTNEED of a broken page")?;
+    region.write(index, seed(index));
     Ok(())
 }
 

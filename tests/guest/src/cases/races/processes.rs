@@ -3,16 +3,19 @@
 //! Races with processes that begin and end.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 
+use super::look::any_merged;
 use super::race::{pause, Race, Racer, PAGES};
 use crate::case::{Bench, Context, Outcome};
 use crate::check_eq;
 use crate::content::Random;
+use crate::count::Count;
 use crate::ksm::Ksm;
 use crate::memfd;
 use crate::procfs;
 use crate::region::Region;
-use crate::sys::PAGE;
+use crate::sys::{self, PAGE};
 use crate::wait;
 use crate::worker::{Steps, Worker};
 
@@ -21,11 +24,19 @@ use super::super::{exec, prctl};
 const RACERS: usize = 2;
 /// Children of a racer at a time.
 const CHILDREN: usize = 3;
+/// Times that merged pages are unmerged, at least.
+const LEAST: i64 = 3;
 
 /// A process and those it has started.
 struct Family {
     racer: Racer,
     children: Vec<Worker>,
+}
+
+impl AsMut<Racer> for Family {
+    fn as_mut(&mut self) -> &mut Racer {
+        &mut self.racer
+    }
 }
 
 impl Family {
@@ -91,25 +102,14 @@ fn add_families_of(
     make: impl Fn(&mut Random) -> Outcome<Family>,
     round: fn(&mut Family) -> Outcome,
 ) -> Outcome {
-    for _ in 0..RACERS {
-        race.process(
-            "family",
-            &make,
-            |family| match family.racer.ordinary()? {
-                true => Ok(()),
-                false => round(family),
-            },
-            Family::close,
-        )?;
-    }
-    Ok(())
+    race.operating("family", RACERS, make, round, Family::close)
 }
 
 /// A life with copies of all that the parent has.
 fn copy(racer: &mut Racer, depth: usize) -> Outcome {
     racer.part.verify_all().context("just forked")?;
     for _ in 0..racer.random.below(12) {
-        let pages = racer.range();
+        let pages = racer.some();
         match racer.random.below(4) {
             0 => racer.write(pages),
             1 => racer.part.discard(pages)?,
@@ -123,7 +123,7 @@ fn copy(racer: &mut Racer, depth: usize) -> Outcome {
             racer.random = Random::new(seed);
             copy(racer, depth - 1)
         })?;
-        let pages = racer.range();
+        let pages = racer.some();
         racer.write(pages);
         grandchild.ended()?;
     }
@@ -131,6 +131,8 @@ fn copy(racer: &mut Racer, depth: usize) -> Outcome {
 }
 
 fn forked(family: &mut Family) -> Outcome {
+    family.make_room()?;
+    family.racer.meets_all()?;
     family.child(|racer| copy(racer, 1))
 }
 
@@ -145,6 +147,8 @@ pub fn fork_swapped(bench: &Bench) -> Outcome {
 
 /// Adds one who has all unmerged, again and again, when something is merged; `look` is done after that.
 fn add_unmerging(race: &mut Race<'_>, look: impl Fn() -> Outcome) -> Outcome {
+    let (parents, met) = (race.pids(), Count::new()?);
+    race.needs_count("times that merged pages were unmerged", LEAST, met)?;
     race.nuisance("run 2", |random| {
         Ksm.start()?;
         wait::until("something is merged", || {
@@ -152,7 +156,9 @@ fn add_unmerging(race: &mut Race<'_>, look: impl Fn() -> Outcome) -> Outcome {
             Ok((merged > 0, merged))
         })?;
         pause(random);
+        let merged = any_merged(&parents)?;
         Ksm.set("run", 2)?;
+        met.add(usize::from(merged));
         look()
     })
 }
@@ -182,9 +188,14 @@ fn mortal(family: &mut Family) -> Outcome {
         return Ok(());
     }
     family.child(|racer| {
-        let fresh = Racer::new(Region::map(PAGES)?, &mut racer.random)?;
-        racer.pause();
-        fresh.part.verify_all()
+        let fresh = Racer::new(Region::map(PAGES)?, &mut racer.random)?.like(racer);
+        // Time to be merged, or not.
+        for _ in 0..1 + racer.random.below(4) {
+            racer.pause();
+        }
+        fresh.part.verify_all()?;
+        // Exits next, or is killed.
+        fresh.meets_all()
     })
 }
 
@@ -210,11 +221,60 @@ pub fn exit_unmerged(bench: &Bench) -> Outcome {
     race.run_with(|| Ok(()))
 }
 
+/// A process that is killed, and whose memory another gives back before it does so itself, as for the OOM killer.
+pub fn released(bench: &Bench) -> Outcome {
+    let mut race = Race::new(bench)?;
+    let (done, late) = (Count::new()?, Count::new()?);
+    race.needs_count("processes whose memory another gave back", LEAST, done)?;
+    race.tells(
+        "that had given it back themselves, or were at it",
+        move || Ok(late.get()),
+    )?;
+    race.operating(
+        "family",
+        RACERS,
+        Family::new,
+        |family| release(family, done, late),
+        Family::close,
+    )?;
+    race.run()
+}
+
+fn release(family: &mut Family, done: Count, late: Count) -> Outcome {
+    let random = &mut family.racer.random;
+    let seed = random.next();
+    let mut child = Worker::start("process that is killed", |steps| {
+        let fresh = Racer::new(Region::map(PAGES)?, &mut Random::new(seed))?;
+        loop {
+            steps.step(fresh.part.region.addr() as u64)?;
+        }
+    })?;
+    let (addr, pid) = (child.arrived()? as usize, child.pid());
+    let process = sys::pidfd(pid).context("pidfd_open")?;
+    pause(random);
+    family.racer.meets_of(pid, addr, PAGES)?;
+    sys::kill(pid, libc::SIGKILL);
+    let fd = process.as_raw_fd() as usize;
+    match sys::syscall(libc::SYS_process_mrelease, [fd, 0, 0, 0, 0, 0]) {
+        Ok(_) => done.add(1),
+        // It has no memory any more; somebody has its lock, or must not wait for other users of its pages.
+        Err(error)
+            if [libc::ESRCH, libc::EINVAL, libc::EAGAIN]
+                .iter()
+                .any(|errno| sys::is_errno(&error, *errno)) =>
+        {
+            late.add(1)
+        }
+        Err(error) => return Err(error).context("process_mrelease"),
+    }
+    child.killed_by(libc::SIGKILL)
+}
+
 /// The new image of [`exec()`]: fills memory, verifies it when told, is replaced by the next.
 pub fn image(steps: &mut Steps) -> Outcome {
     let seed = steps.step(0)?;
     let racer = Racer::new(Region::map(PAGES)?, &mut Random::new(seed))?;
-    let goes_on = steps.step(0)?;
+    let goes_on = steps.step(racer.part.region.addr() as u64)?;
     racer.part.verify_all()?;
     match goes_on {
         0 => Ok(()),
@@ -232,15 +292,13 @@ pub fn exec_swapped(bench: &Bench) -> Outcome {
 }
 
 fn images(mut race: Race<'_>) -> Outcome {
-    for _ in 0..RACERS {
-        race.process("family", new_images, next_image, |mut family| {
-            for mut child in std::mem::take(&mut family.children) {
-                child.step(0)?;
-                child.finish()?;
-            }
-            family.close()
-        })?;
-    }
+    race.operating("family", RACERS, new_images, next_image, |mut family| {
+        for mut child in std::mem::take(&mut family.children) {
+            child.step(0)?;
+            child.finish()?;
+        }
+        family.close()
+    })?;
     race.run()
 }
 
@@ -260,13 +318,11 @@ fn new_images(random: &mut Random) -> Outcome<Family> {
 
 /// One of the children fills its memory, and some time later goes on to another image.
 fn next_image(family: &mut Family) -> Outcome {
-    if family.racer.ordinary()? {
-        return Ok(());
-    }
     let random = &mut family.racer.random;
     let which = random.below(CHILDREN as u64) as usize;
     let child = &mut family.children[which];
-    child.step(random.next())?;
+    let addr = child.step(random.next())? as usize;
     pause(random);
+    family.racer.meets_of(child.pid(), addr, PAGES)?;
     child.step(1).map(drop)
 }

@@ -24,6 +24,7 @@ use crate::sys::PAGE;
 use crate::worker::{Steps, Worker};
 
 use super::super::{common, stress, swapping};
+use super::look::Look;
 
 /// Pages of a racer.
 pub const PAGES: usize = 64;
@@ -43,6 +44,9 @@ const MORE: Duration = Duration::from_secs(20);
 const LITTLE_MORE: Duration = Duration::from_secs(2);
 /// Pages that are asked to be reclaimed at a time, at most.
 const RECLAIMED: u64 = 256;
+/// The same, and pauses between two such times, where huge pages are made.
+const FEW_RECLAIMED: u64 = 32;
+const LEISURE: u32 = 16;
 /// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
 /// Merged pages that are out; only swapksm has it.
@@ -58,6 +62,14 @@ pub struct Racer {
     pub random: Random,
     /// No two of its pages are equal, only those of others at the same place.
     by_place: bool,
+    /// Whether what it does is about merged pages.
+    look: Option<Look>,
+}
+
+impl AsMut<Racer> for Racer {
+    fn as_mut(&mut self) -> &mut Racer {
+        self
+    }
 }
 
 impl Racer {
@@ -77,15 +89,46 @@ impl Racer {
             part: Part::new(region),
             random: Random::new(random.next()),
             by_place,
+            look: None,
         };
         racer.write(0..racer.part.seeds.len());
         racer.part.region.mergeable()?;
         Ok(racer)
     }
 
-    /// Some pages in a row.
-    pub fn range(&mut self) -> std::ops::Range<usize> {
+    /// Some pages in a row, for what is no operation of the race's.
+    pub fn some(&mut self) -> std::ops::Range<usize> {
         self.part.range(&mut self.random, MOST)
+    }
+
+    /// Some pages in a row that the race's operation is about, which comes next.
+    pub fn range(&mut self) -> Outcome<std::ops::Range<usize>> {
+        let pages = self.some();
+        self.meets(pages.clone())?;
+        Ok(pages)
+    }
+
+    /// The race's operation, which comes next, is about these pages.
+    pub fn meets(&self, pages: std::ops::Range<usize>) -> Outcome {
+        self.look
+            .map_or(Ok(()), |look| look.merged(&self.part, pages))
+    }
+
+    /// The same about all pages.
+    pub fn meets_all(&self) -> Outcome {
+        self.meets(0..self.part.seeds.len())
+    }
+
+    /// The same about pages of another process's.
+    pub fn meets_of(&self, pid: i32, addr: usize, pages: usize) -> Outcome {
+        self.look
+            .map_or(Ok(()), |look| look.merged_of(pid, addr, pages))
+    }
+
+    /// What this racer does is counted as what another does, and done once.
+    pub fn like(mut self, other: &Racer) -> Racer {
+        self.look = other.look.map(Look::every_time);
+        self
     }
 
     /// Writes pages, mostly with what others have, too.
@@ -104,7 +147,7 @@ impl Racer {
 
     /// What a process does besides what its race is about: true, this time.
     pub fn ordinary(&mut self) -> Outcome<bool> {
-        let pages = self.range();
+        let pages = self.some();
         match self.random.below(10) {
             0..=1 => self.write(pages),
             2..=3 => self.part.verify(pages)?,
@@ -171,16 +214,25 @@ impl Race<'_> {
 
     /// The same while all that the race's processes have is reclaimed by bits, merged or not.
     pub fn in_swap(bench: &Bench) -> Outcome<Race<'_>> {
+        Race::in_swap_with(bench, RECLAIMED, 1)
+    }
+
+    /// The same by fewer pages and with longer times between, for what needs many pages in memory at once.
+    pub fn in_swap_at_leisure(bench: &Bench) -> Outcome<Race<'_>> {
+        Race::in_swap_with(bench, FEW_RECLAIMED, LEISURE)
+    }
+
+    fn in_swap_with(bench: &Bench, most: u64, pauses: u32) -> Outcome<Race<'_>> {
         swapping::device()?;
         let group = Group::enter("races")?;
         let mut race = Race::new(bench)?;
         let merged = Count::new()?;
         race.nuisance("reclaim", |random| {
-            group.reclaim(PAGE * (1 + random.below(RECLAIMED) as usize))?;
+            group.reclaim(PAGE * (1 + random.below(most) as usize))?;
             if Ksm.has(NODES_OUT) && Ksm.number(NODES_OUT)? > 0 {
                 merged.add(1);
             }
-            pause(random);
+            (0..pauses).for_each(|_| pause(random));
             Ok(())
         })?;
         race.group = Some(group);
@@ -280,15 +332,34 @@ impl Race<'_> {
         make: impl Fn(&mut Random) -> Outcome<Racer>,
         operation: impl Fn(&mut Racer) -> Outcome,
     ) -> Outcome {
+        self.operating("racer", count, make, operation, |racer| {
+            racer.part.verify_all()
+        })
+    }
+
+    /// The same with racers that are part of what `make` makes. Some operations must meet merged pages.
+    pub fn operating<S: AsMut<Racer>>(
+        &mut self,
+        name: &str,
+        count: usize,
+        make: impl Fn(&mut Random) -> Outcome<S>,
+        operation: impl Fn(&mut S) -> Outcome,
+        close: impl Fn(S) -> Outcome,
+    ) -> Outcome {
+        let look = Look::new(self, "operations on merged pages")?;
         for _ in 0..count {
             self.process(
-                "racer",
-                &make,
-                |racer| match racer.ordinary()? {
-                    true => Ok(()),
-                    false => operation(racer),
+                name,
+                |random| {
+                    let mut state = make(random)?;
+                    state.as_mut().look = Some(look);
+                    Ok(state)
                 },
-                |racer| racer.part.verify_all(),
+                |state| match state.as_mut().ordinary()? {
+                    true => Ok(()),
+                    false => operation(state),
+                },
+                &close,
             )?;
         }
         Ok(())

@@ -6,10 +6,15 @@
 use std::fs;
 
 use super::super::suspend;
+use super::look::any_merged;
 use super::machine::{change, map, RACERS};
 use super::race::{pause, Race};
 use crate::case::{skip, Bench, Context, Outcome};
 use crate::cgroup::Group;
+use crate::count::Count;
+
+/// Times that something stands still while pages are merged, at least.
+const LEAST: i64 = 3;
 
 pub fn cpus(bench: &Bench) -> Outcome {
     const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
@@ -18,9 +23,16 @@ pub fn cpus(bench: &Bench) -> Outcome {
     }
     let mut race = Race::new(bench)?;
     race.racers(RACERS, map, change)?;
+    let (racers, met) = (race.pids(), Count::new()?);
+    race.needs_count(
+        "times CPU 1 was offline while pages were merged",
+        LEAST,
+        met,
+    )?;
     race.nuisance("CPU 1", |random| {
         fs::write(ONLINE, "0").context("taking CPU 1 offline")?;
         pause(random);
+        met.add(usize::from(any_merged(&racers)?));
         fs::write(ONLINE, "1").context("taking CPU 1 online")?;
         pause(random);
         Ok(())
@@ -42,6 +54,8 @@ pub fn freezer(bench: &Bench) -> Outcome {
         }
         Ok(())
     })?;
+    let (racers, met) = (race.pids(), Count::new()?);
+    race.needs_count("times all was frozen while pages were merged", LEAST, met)?;
     race.nuisance("writer of run", |random| {
         bench.ksm.set("run", 1 + random.below(2))?;
         pause(random);
@@ -49,7 +63,10 @@ pub fn freezer(bench: &Bench) -> Outcome {
     })?;
     race.nuisance("suspend", |random| {
         pause(random);
-        suspend::suspend()
+        let merged = any_merged(&racers)?;
+        suspend::suspend()?;
+        met.add(usize::from(merged));
+        Ok(())
     })?;
     race.run()
 }
@@ -59,13 +76,18 @@ pub fn cgroup(bench: &Bench) -> Outcome {
     let group = Group::enter("races")?;
     let mut race = Race::new(bench)?;
     race.racers(RACERS, map, change)?;
+    let (racers, met) = (race.pids(), Count::new()?);
+    race.needs_count("times processes with merged pages were frozen", LEAST, met)?;
     group.leave()?;
     race.racers(1, map, change)?;
     race.nuisance("freezer", |random| {
-        for frozen in [1, 0] {
-            group.set("cgroup.freeze", frozen)?;
-            pause(random);
+        group.set("cgroup.freeze", 1)?;
+        pause(random);
+        if group.frozen()? {
+            met.add(usize::from(any_merged(&racers)?));
         }
+        group.set("cgroup.freeze", 0)?;
+        pause(random);
         Ok(())
     })?;
     let result = race.run();

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 
 use super::super::{abuse, swapping};
 use super::calls::{self, Files, KINDS};
+use super::look::Look;
 use super::race::{pause, Race, PAGES};
 use super::tally::Tally;
 use crate::case::{fail, Bench, Context, Outcome};
@@ -76,11 +77,18 @@ fn race<'a>(
     let device_fd = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let files = Files::new(contents.as_raw_fd(), shared.as_raw_fd(), device_fd);
     let mut race = Race::new(bench)?;
+    race.needs("processes that made calls", 1, || {
+        Ok(tally.tried(LIVES) as i64)
+    })?;
+    let merged = Look::new(
+        &mut race,
+        "looks of honest processes that found merged pages",
+    )?;
     for _ in 0..HONEST {
         race.process(
             "honest process",
             honest,
-            |state| look(state, tally),
+            |state| look(state, tally, merged),
             move |state| end(state, frames),
         )?;
     }
@@ -106,7 +114,7 @@ fn honest(random: &mut Random) -> Outcome<(Part, Random)> {
 }
 
 /// Compares everything; a page is written to, with the same, and so merged again.
-fn look((part, random): &mut (Part, Random), tally: &Tally) -> Outcome {
+fn look((part, random): &mut (Part, Random), tally: &Tally, merged: Look) -> Outcome {
     // Time to be merged, and to go out.
     pause(random);
     pause(random);
@@ -117,6 +125,7 @@ fn look((part, random): &mut (Part, Random), tally: &Tally) -> Outcome {
         .filter(|e| e.swapped())
         .count();
     tally.count(OUT, out > 0);
+    merged.merged(part, 0..PAGES)?;
     part.verify_all()?;
     let index = random.below(PAGES as u64) as usize;
     part.region.write(index, content(index));

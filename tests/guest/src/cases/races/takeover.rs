@@ -60,7 +60,7 @@ fn race(bench: &Bench) -> Outcome<Race<'_>> {
 }
 
 fn change(racer: &mut Racer) -> Outcome {
-    let pages = racer.range();
+    let pages = racer.range()?;
     match racer.random.below(3) {
         0 => racer.part.discard(pages),
         1 => racer.part.renew(pages),

@@ -38,6 +38,12 @@ fn protect(faults: &Faults, addr: u64, bytes: usize, on: bool) -> io::Result<()>
     }
 }
 
+impl AsMut<Racer> for Watched {
+    fn as_mut(&mut self) -> &mut Racer {
+        &mut self.racer
+    }
+}
+
 impl Watched {
     fn new(random: &mut Random) -> Outcome<Watched> {
         let racer = Racer::new(Region::map(PAGES)?, random)?;
@@ -70,10 +76,7 @@ impl Watched {
 
     /// Protects some pages; every one of them must be reported when it is written to, merged meanwhile or not.
     fn round(&mut self) -> Outcome {
-        if self.racer.ordinary()? {
-            return Ok(());
-        }
-        let pages = self.racer.range();
+        let pages = self.racer.range()?;
         let part = &self.racer.part;
         let (addr, bytes) = (part.region.page(pages.start) as u64, pages.len() * PAGE);
         protect(&self.faults, addr, bytes, true).context("UFFDIO_WRITEPROTECT")?;
@@ -100,11 +103,9 @@ pub fn write_protect_swapped(bench: &Bench) -> Outcome {
 }
 
 fn watched(mut race: Race<'_>) -> Outcome {
-    for _ in 0..RACERS {
-        race.process("watched", Watched::new, Watched::round, |watched| {
-            watched.racer.part.verify_all()
-        })?;
-    }
+    race.operating("watched", RACERS, Watched::new, Watched::round, |watched| {
+        watched.racer.part.verify_all()
+    })?;
     race.run()
 }
 
@@ -118,6 +119,12 @@ struct Moving {
     moved: Count,
     /// Pages that could not be moved, as they were merged or busy.
     refused: Count,
+}
+
+impl AsMut<Racer> for Moving {
+    fn as_mut(&mut self) -> &mut Racer {
+        &mut self.racer
+    }
 }
 
 impl Moving {
@@ -137,14 +144,12 @@ impl Moving {
 
     /// Moves pages as far as they are the process's own, looks at them there, and drops them.
     fn round(&mut self) -> Outcome {
-        if self.racer.ordinary()? {
-            return Ok(());
-        }
-        let pages = self.racer.range();
+        let pages = self.racer.some();
         // Pages of its own, which can be moved, and at times merged ones, which cannot.
         if self.racer.random.below(4) != 0 {
             self.racer.write(pages.clone());
         }
+        self.racer.meets(pages.clone())?;
         let mut moved = Vec::new();
         for page in pages.clone() {
             let (to, from) = (self.target.page(page), self.racer.part.region.page(page));
@@ -187,13 +192,12 @@ fn moving(mut race: Race<'_>) -> Outcome {
     let (moved, refused) = (Count::new()?, Count::new()?);
     race.needs_count("pages moved by UFFDIO_MOVE", 1, moved)?;
     race.needs_count("merged or busy pages that UFFDIO_MOVE refused", 1, refused)?;
-    for _ in 0..RACERS {
-        race.process(
-            "moving",
-            |random| Moving::new(random, moved, refused),
-            Moving::round,
-            |moving| moving.racer.part.verify_all(),
-        )?;
-    }
+    race.operating(
+        "moving",
+        RACERS,
+        |random| Moving::new(random, moved, refused),
+        Moving::round,
+        |moving| moving.racer.part.verify_all(),
+    )?;
     race.run()
 }
