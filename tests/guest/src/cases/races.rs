@@ -6,6 +6,7 @@
 //! Each goes on for a few seconds, or for as long as `--race-seconds` says (`tests/races`). Elsewhere: what is
 //! mixed at random (`stress`, `soak`), O_DIRECT reads (`pins/direct_read`), 50 changes of charge (`takeover/cycles`).
 
+mod advice;
 mod calls;
 mod hotplug;
 mod huge;
@@ -22,6 +23,7 @@ mod system_calls;
 mod takeover;
 mod tally;
 mod userfault;
+mod written;
 
 pub use processes::image;
 
@@ -113,6 +115,12 @@ pub const CASES: &[Case] = &[
         huge::khugepaged_swapped,
     )
     .room(Room::Swap),
+    Case::new(
+        "races/others_advice",
+        "process_madvise: another has pages go out and come in, and made huge",
+        advice::others,
+    )
+    .room(Room::Swap),
     Case::new("races/fork", "fork and fork again", processes::fork),
     Case::new(
         "races/fork_swapped",
@@ -184,6 +192,17 @@ pub const CASES: &[Case] = &[
         "races/others_memory_swapped",
         "the same to pages that are out, or on their way",
         outsiders::memory_swapped,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "races/written",
+        "PAGEMAP_SCAN tells and watches: no write is lost",
+        written::plain,
+    ),
+    Case::new(
+        "races/written_swapped",
+        "the same while pages go out and come back",
+        written::swapped,
     )
     .room(Room::Swap),
     Case::new(
