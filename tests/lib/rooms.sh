@@ -78,9 +78,9 @@ run_machine() {
 	done
 	shift
 	left=("$@")
-	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/ hmm'; do
-		[[ ${left[*]} == *${other% *}* ]] || continue
-		[ "$other $(debug_flavour "$kernel")" != 'device/ hmm kcsan' ] || continue
+	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/|races/device hmm'; do
+		[[ ${left[*]} =~ ${other% *} ]] || continue
+		[ "${other#* } $(debug_flavour "$kernel")" != 'hmm kcsan' ] || continue
 		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit
 		options+=("$other")
 	done

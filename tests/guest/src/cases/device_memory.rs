@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -57,13 +58,21 @@ struct Command {
     faults: u64,
 }
 
+const PATH: &str = "/dev/swapksm-hmm";
+
 /// The device of lib/test_hmm.c, mirroring the calling process.
-struct Device(File);
+pub struct Device(File);
 
 impl Device {
-    /// Loads the driver unless it is there: it stays, as processes that are started later have its file open, too.
+    /// One that mirrors the calling process.
     fn open(bench: &Bench) -> Outcome<Device> {
-        const PATH: &str = "/dev/swapksm-hmm";
+        Device::make(bench)?;
+        Device::mirroring()
+    }
+
+    /// Loads the driver unless it is there, and makes its file: it stays, as processes that are started later have that
+    /// open, too.
+    pub fn make(bench: &Bench) -> Outcome {
         const DRIVER: &str = "test_hmm.ko";
         if !bench.ours() {
             return skip("ksmd of the kernel's own reads such pages: an oops in memcmp()");
@@ -88,7 +97,13 @@ impl Device {
         let _ = fs::remove_file(PATH);
         let (mode, number) = (libc::S_IFCHR | 0o600, libc::makedev(major, 0));
         // SAFETY: a string that outlives the call.
-        sys::check(unsafe { libc::mknod(path.as_ptr(), mode, number) }.into()).context(PATH)?;
+        sys::check(unsafe { libc::mknod(path.as_ptr(), mode, number) }.into())
+            .context(PATH)
+            .map(drop)
+    }
+
+    /// The same where it has been made.
+    pub fn mirroring() -> Outcome<Device> {
         let file = File::options().read(true).write(true).open(PATH);
         Ok(Device(file.context(PATH)?))
     }
@@ -99,7 +114,7 @@ impl Device {
         let copy = Region::map(region.pages())?;
         let mut errno = 0;
         wait::until("all pages are in the device", || {
-            errno = self.migrate(region, &copy);
+            errno = self.migrate(region, 0..region.pages(), &copy);
             let there = region
                 .pagemap()?
                 .iter()
@@ -115,16 +130,17 @@ impl Device {
         }
     }
 
-    /// Asks for a region, and for a copy of what the device has then; an errno, or 0.
-    fn migrate(&self, region: &Region, copy: &Region) -> i32 {
+    /// Asks for pages of a region, and for a copy of what the device has then; an errno, or 0.
+    pub fn migrate(&self, region: &Region, pages: Range<usize>, copy: &Region) -> i32 {
+        assert!(pages.len() <= copy.pages(), "no room for the copy");
         let mut command = Command {
-            addr: region.addr() as u64,
+            addr: region.page(pages.start) as u64,
             ptr: copy.addr() as u64,
-            npages: region.pages() as u64,
+            npages: pages.len() as u64,
             cpages: 0,
             faults: 0,
         };
-        // SAFETY: the driver writes to the command and to `copy`, which is as large as the region.
+        // SAFETY: the driver writes to the command and to `copy`, which has room for as many pages.
         let done = unsafe { libc::ioctl(self.0.as_raw_fd(), MIGRATE_TO_DEVICE, &raw mut command) };
         sys::check(done.into()).map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
     }

@@ -8,6 +8,7 @@
 
 mod advice;
 mod calls;
+mod device;
 mod hotplug;
 mod huge;
 mod look;
@@ -223,6 +224,11 @@ pub const CASES: &[Case] = &[
         pins::direct_io_swapped,
     )
     .room(Room::Swap),
+    Case::new(
+        "races/device_memory",
+        "a device that takes pages into its memory, and those who want them back",
+        device::memory,
+    ),
     Case::new(
         "races/compaction",
         "compaction without rest",
