@@ -2,8 +2,9 @@
 
 //! Races with what goes on in the whole machine: compaction, NUMA balancing, swapoff, and whoever turns the knobs.
 
+use std::cell::Cell;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::fragments::{self, Fragments};
 use super::super::small_swap::Area;
@@ -18,11 +19,14 @@ use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
 use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
+use crate::slow;
 use crate::sys::{self, is_errno};
 
 pub const RACERS: usize = 3;
 /// Pauses between what racers take pages from and the holes to which they are moved.
 const PAUSES: u32 = 6;
+/// How long a racer waits for its pages to be moved.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Writes to knobs while pages are merged, at least.
 const LEAST: i64 = 3;
 
@@ -60,10 +64,24 @@ fn compacting(mut race: Race<'_>) -> Outcome {
     race.needs_count("merged pages that were moved", 1, moved)?;
     // Contents that few pages have: merged pages that live long have all been moved soon.
     let make = |random: &mut Random| Racer::by_place(map()?, random);
+    let (made, compacted) = (Count::new()?, Count::new()?);
+    let seen = Cell::new(0);
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
+        let times = made.get();
+        if seen.replace(times) == times {
+            racer.pause();
+            return Ok(());
+        }
+        // New pages in what was made, with time to be merged before they are moved.
+        racer.part.discard(0..PAGES)?;
+        racer.write(0..PAGES);
+        (0..PAUSES / 2).for_each(|_| racer.pause());
         let before = merged_frames(racer)?;
-        racer.pause();
+        let end = Instant::now() + slow::limit(PATIENCE);
+        while compacted.get() < times && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         // A page that is merged stays where it is unless it is moved, or has been out.
         let now = merged_frames(racer)?;
         let pages = before.iter().zip(&now);
@@ -81,13 +99,16 @@ fn compacting(mut race: Race<'_>) -> Outcome {
         |(filler, random)| {
             *filler = None;
             let pieces = Fragments::make()?;
+            made.add(1);
             // Time for pages that racers get there now to be merged.
             (0..PAUSES).for_each(|_| pause(random));
             pieces.open()?;
             *filler = Some(pieces);
-            for _ in 0..1 + random.below(4) {
-                fragments::compact()?;
+            fragments::compact()?;
+            compacted.add(1);
+            for _ in 0..random.below(4) {
                 pause(random);
+                fragments::compact()?;
             }
             Ok(())
         },

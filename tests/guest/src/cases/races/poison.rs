@@ -112,10 +112,7 @@ fn entry(region: &Region, index: usize) -> Outcome<Entry> {
 /// Compares all pages. One that cannot be read must be broken; it is replaced.
 fn look(region: &mut Region, tally: &Tally) -> Outcome {
     for index in 0..PAGES {
-        if let Some(copy) = read(region, index)? {
-            // SAFETY: a page's copy of our own.
-            unsafe { content::verify(copy.as_ptr(), seed(index)) }
-                .context(format!("page {index}"))?;
+        if readable(region, index)? {
             continue;
         }
         let entry = entry(region, index)?;
@@ -125,6 +122,10 @@ fn look(region: &mut Region, tally: &Tally) -> Outcome {
             ));
         };
         if is_out(entry) {
+            // What is in the swap cache and on the disk, too, is read from there when its frame has been given up.
+            if readable_soon(region, index)? {
+                continue;
+            }
             // Its frame is told nowhere; who touches it has to die as of any other.
             dies_touching(region, index).context("a page in swap that cannot be read")?;
             tally.count(FOUND, true);
@@ -146,6 +147,27 @@ fn look(region: &mut Region, tally: &Tally) -> Outcome {
     }
     std::thread::sleep(std::time::Duration::from_millis(1));
     Ok(())
+}
+
+/// Whether page `index` can be read; then it is what it must be.
+fn readable(region: &Region, index: usize) -> Outcome<bool> {
+    let Some(copy) = read(region, index)? else {
+        return Ok(false);
+    };
+    // SAFETY: a page's copy of our own.
+    unsafe { content::verify(copy.as_ptr(), seed(index)) }.context(format!("page {index}"))?;
+    Ok(true)
+}
+
+/// The same within some time.
+fn readable_soon(region: &Region, index: usize) -> Outcome<bool> {
+    for _ in 0..100 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        if readable(region, index)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A new page in the place of a broken one.
