@@ -61,7 +61,8 @@ pub fn compaction_swapped(bench: &Bench) -> Outcome {
 fn compacting(mut race: Race<'_>) -> Outcome {
     let moved = Count::new()?;
     race.needs_event("pgmigrate_success")?;
-    race.needs_count("merged pages that were moved", 1, moved)?;
+    // Not in every run: which pages compaction finds worth moving is chance (`migrate/compaction` has it move merged ones).
+    race.tells("merged pages that were moved", move || Ok(moved.get()))?;
     // Contents that few pages have: merged pages that live long have all been moved soon.
     let make = |random: &mut Random| Racer::by_place(map()?, random);
     let (made, compacted) = (Count::new()?, Count::new()?);
