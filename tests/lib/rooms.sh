@@ -20,10 +20,6 @@ room_options() {
 	esac
 }
 
-# guest_options ROOM: options of guest-tests. Where swap is zram, the kernel reclaims by its classic lists; elsewhere by
-# generations, as Debian's kernels start.
-guest_options() { [ "$1" = swap-zram ] && echo --classic-lru || echo; }
-
 # The cases that order failures, or one skip each where no failure can be ordered.
 run_faults() {
 	local name
@@ -67,12 +63,11 @@ run_room() {
 
 # run_machine ROOM VM-OPTION… -- CASE…: every case gets a result, also when one of them takes the machine down
 run_machine() {
-	local room=$1 rc asked left name options own other time=1200
+	local room=$1 rc asked left name options other time=1200
 	# Kernels with checkers are some ten times slower.
 	! debug_flavour "$kernel" >/dev/null || time=5400
 	time=$((time + MORE_TIME))
 	read -ra options < <(room_options "$room")
-	read -ra own < <(guest_options "$room")
 	while shift && [ "$1" != -- ]; do
 		options+=("$1")
 	done
@@ -88,7 +83,7 @@ run_machine() {
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()
 		vm_ktap "$room" --timeout "$time" "${options[@]}" "$GUEST_TESTS" -- \
-			./guest-tests run --seed "$seed" "${own[@]}" "${GUEST_OPTIONS[@]}" "${asked[@]}" || rc=$?
+			./guest-tests run --seed "$seed" "${GUEST_OPTIONS[@]}" "${asked[@]}" || rc=$?
 		for name in "${FAILED_HERE[@]}"; do
 			show_log "$name"
 		done

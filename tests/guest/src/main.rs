@@ -26,7 +26,6 @@ mod pipe;
 mod pipe_pages;
 mod probe;
 mod procfs;
-mod reclaim;
 mod region;
 mod runner;
 mod sabotage;
@@ -52,9 +51,6 @@ const RACE_SECONDS: u64 = 3;
 #[derive(Parser)]
 #[command(about = "Behaviour tests of samepage merging; root only, meant for a virtual machine")]
 struct Arguments {
-    /// Have the kernel reclaim by its active and inactive lists instead of by generations.
-    #[arg(long, global = true)]
-    classic_lru: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -110,14 +106,7 @@ fn main() -> ExitCode {
     // The handler that Rust installs would survive a SIGBUS that is no stack overflow.
     // SAFETY: the default action runs no code of ours.
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
-    let arguments = Arguments::parse();
-    if arguments.classic_lru {
-        if let Err(stop) = reclaim::by_lists() {
-            eprintln!("guest-tests: {stop}");
-            return ExitCode::FAILURE;
-        }
-    }
-    match arguments.command {
+    match Arguments::parse().command {
         Command::List => list(),
         Command::Run {
             names,
