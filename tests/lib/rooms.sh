@@ -20,6 +20,15 @@ room_options() {
 	esac
 }
 
+# guest_options ROOM: how guest-tests is called there
+guest_options() {
+	case $1 in
+	# The other rooms have what the kernel begins with: generations (MGLRU).
+	swap-zram) echo --classic-lru ;;
+	*) echo ;;
+	esac
+}
+
 # The cases that order failures, or one skip each where no failure can be ordered.
 run_faults() {
 	local name
@@ -63,11 +72,12 @@ run_room() {
 
 # run_machine ROOM VM-OPTION… -- CASE…: every case gets a result, also when one of them takes the machine down
 run_machine() {
-	local room=$1 rc asked left name options other time=1200
+	local room=$1 rc asked left name options for_guest other time=1200
 	# Kernels with checkers are some ten times slower.
 	! debug_flavour "$kernel" >/dev/null || time=5400
 	time=$((time + MORE_TIME))
 	read -ra options < <(room_options "$room")
+	read -ra for_guest < <(guest_options "$room")
 	while shift && [ "$1" != -- ]; do
 		options+=("$1")
 	done
@@ -83,7 +93,7 @@ run_machine() {
 		say "$room: ${#left[@]} tests …"
 		asked=("${left[@]}") rc=0 FAILED_HERE=()
 		vm_ktap "$room" --timeout "$time" "${options[@]}" "$GUEST_TESTS" -- \
-			./guest-tests run --seed "$seed" "${GUEST_OPTIONS[@]}" "${asked[@]}" || rc=$?
+			./guest-tests run --seed "$seed" "${for_guest[@]}" "${GUEST_OPTIONS[@]}" "${asked[@]}" || rc=$?
 		for name in "${FAILED_HERE[@]}"; do
 			show_log "$name"
 		done

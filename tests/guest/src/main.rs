@@ -19,6 +19,7 @@ mod knobs;
 mod ksm;
 mod ktap;
 mod kvm;
+mod lru;
 mod memfd;
 mod pagemap;
 mod part;
@@ -51,6 +52,9 @@ const RACE_SECONDS: u64 = 3;
 #[derive(Parser)]
 #[command(about = "Behaviour tests of samepage merging; root only, meant for a virtual machine")]
 struct Arguments {
+    /// Have the kernel reclaim by its two old lists of pages, not by generations.
+    #[arg(long, global = true)]
+    classic_lru: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,7 +110,13 @@ fn main() -> ExitCode {
     // The handler that Rust installs would survive a SIGBUS that is no stack overflow.
     // SAFETY: the default action runs no code of ours.
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if arguments.classic_lru {
+        if let Err(stop) = lru::classic() {
+            return finish(Err(stop));
+        }
+    }
+    match arguments.command {
         Command::List => list(),
         Command::Run {
             names,
