@@ -10,7 +10,7 @@ room_options() {
 	plain) echo ;;
 	swap-disk) echo --swap 128M "${breakable[@]}" ;;
 	swap-zram) echo --zram 128M "${breakable[@]}" ;;
-	swap-zswap) echo --swap 128M --append zswap.enabled=1 ;;
+	swap-zswap) echo --swap 128M --append zswap.enabled=1 "${breakable[@]}" ;;
 	# Part of the memory is movable, so that memory can be taken offline.
 	numa) echo --numa 2 --swap 128M --append kernelcore=400M ;;
 	takeover) echo --no-load --swap 128M ;;
