@@ -3,6 +3,7 @@
 //! A memory control group of the test's own, to push its pages out.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::case::{skip, Context, Outcome};
@@ -17,21 +18,49 @@ pub struct Group(PathBuf);
 impl Group {
     /// Makes a group and moves the calling process into it; processes it starts follow.
     pub fn enter(name: &str) -> Outcome<Group> {
-        let root = PathBuf::from(ROOT);
-        if !root.join("cgroup.subtree_control").exists() {
-            return skip("no version 2 control groups on /sys/fs/cgroup");
-        }
-        fs::write(root.join("cgroup.subtree_control"), "+memory")
-            .context("turning memory control on")?;
-        let path = root.join(format!("guest-tests-{name}"));
-        fs::create_dir_all(&path).context("making a control group")?;
-        let group = Group(path);
+        let group = Group::make(name)?;
         group.join()?;
         Ok(group)
     }
 
+    /// Makes a group.
+    pub fn make(name: &str) -> Outcome<Group> {
+        let root = PathBuf::from(ROOT);
+        if !root.join("cgroup.subtree_control").exists() {
+            return skip("no version 2 control groups on /sys/fs/cgroup");
+        }
+        Group::make_in(root, &format!("guest-tests-{name}"))
+    }
+
+    /// Makes a group below this one, which must have no processes of its own.
+    pub fn below(&self, name: &str) -> Outcome<Group> {
+        Group::make_in(self.0.clone(), name)
+    }
+
+    fn make_in(above: PathBuf, name: &str) -> Outcome<Group> {
+        fs::write(above.join("cgroup.subtree_control"), "+memory")
+            .context("turning memory control on")?;
+        let path = above.join(name);
+        fs::create_dir_all(&path).context("making a control group")?;
+        Ok(Group(path))
+    }
+
+    /// Removes the group, which must be empty of processes.
+    pub fn remove(&self) -> Outcome {
+        fs::remove_dir(&self.0).context("removing the control group")
+    }
+
+    /// The group's inode, by which the kernel names it elsewhere.
+    pub fn inode(&self) -> Outcome<u64> {
+        let metadata = fs::metadata(&self.0).context("the control group's folder")?;
+        Ok(metadata.ino())
+    }
+
     /// Writes `value` to one of the group's files.
     pub fn set(&self, file: &str, value: impl ToString) -> Outcome {
+        if sabotage::is(Sabotage::NoLimit) {
+            return Ok(());
+        }
         fs::write(self.0.join(file), value.to_string()).context(file)
     }
 
@@ -67,6 +96,11 @@ impl Group {
 
     fn field(&self, file: &str, key: &str) -> Outcome<i64> {
         procfs::field(&self.0.join(file).display().to_string(), key)
+    }
+
+    /// Number of the group's `cgroup.stat`.
+    pub fn descendants(&self, key: &str) -> Outcome<i64> {
+        procfs::field(&self.0.join("cgroup.stat").display().to_string(), key)
     }
 
     /// Bytes of anonymous memory that are charged to the group.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the page tables and the page frames say: `/proc/PID/pagemap`, `/proc/kpageflags`.
+//! What the page tables and the page frames say: `/proc/PID/pagemap`, `/proc/kpageflags`, `/proc/kpagecgroup`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -80,6 +80,11 @@ pub fn sharers(frames: &[u64]) -> HashMap<u64, usize> {
 /// Flags of a frame (`KPF_*` bits).
 pub fn flags(frame: u64) -> Outcome<u64> {
     Ok(read_words("/proc/kpageflags", frame, 1)?[0])
+}
+
+/// Inode of the control group that a frame is charged to.
+pub fn group(frame: u64) -> Outcome<u64> {
+    Ok(read_words("/proc/kpagecgroup", frame, 1)?[0])
 }
 
 /// How many of `frames` carry all bits of `wanted`.

@@ -30,6 +30,10 @@ pub enum Sabotage {
     NoPin,
     /// Nothing is pushed to swap.
     NoReclaim,
+    /// What takes pages away from a process is left out.
+    NoEvent,
+    /// Control groups have no limits.
+    NoLimit,
     /// Pages are not moved, nothing is taken offline.
     NoMove,
     /// Knobs other than `run` keep their value.

@@ -28,6 +28,7 @@ enum Operation {
     EndChild,
     Lock,
     AccessFailing,
+    WriteAll,
     Quit,
 }
 
@@ -193,6 +194,15 @@ impl Sharer {
         self.worker.killed_by(signal)
     }
 
+    /// Waits for the process to be killed by `signal` when it writes all its pages anew, page `i` named by `seed + i`.
+    pub fn dies_writing(mut self, seed: u64, signal: i32) -> Outcome {
+        self.worker.step(Operation::WriteAll as u64)?;
+        self.worker.step(seed)?;
+        self.worker.step(0)?;
+        self.worker.go(0)?;
+        self.worker.killed_by(signal)
+    }
+
     /// Waits for the process to be killed by `signal` where it stands.
     pub fn killed_by(self, signal: i32) -> Outcome {
         self.worker.killed_by(signal)
@@ -270,6 +280,12 @@ fn serve(steps: &mut Steps, region: &Region, mut seeds: Vec<u64>, mut answer: u6
             o if o == Operation::Write as u64 => {
                 region.write(index, words[1]);
                 seeds[index] = words[1];
+            }
+            o if o == Operation::WriteAll as u64 => {
+                for (index, seed) in seeds.iter_mut().enumerate() {
+                    *seed = words[0] + index as u64;
+                    region.write(index, *seed);
+                }
             }
             o if o == Operation::Touch as u64 => answer = region.peek(index, 0).into(),
             o if o == Operation::TouchEvery as u64 => {

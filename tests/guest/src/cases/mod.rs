@@ -43,6 +43,7 @@ mod suspend;
 mod swap;
 mod swap_conditions;
 mod swap_faults;
+mod swap_groups;
 mod swap_large;
 mod swap_lazyfree;
 mod swap_limits;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<&'static Case> {
         swap_process::CASES,
         swap_moves::CASES,
         swap_limits::CASES,
+        swap_groups::CASES,
         swap_lazyfree::CASES,
         swap_large::CASES,
         swap_faults::CASES,
