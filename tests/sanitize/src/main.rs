@@ -37,7 +37,7 @@ fn use_after_free() {
 }
 
 fn out_of_bounds() {
-    let numbers = vec![1_u64, 2, 3];
+    let numbers = Box::new([1_u64, 2, 3]);
     // SAFETY: None, on purpose.
     println!("{}", unsafe {
         black_box(numbers.as_ptr()).add(3).read_volatile()
