@@ -186,7 +186,8 @@ fn charged(bench: &Bench) -> Outcome {
 
 fn limit(bench: &Bench) -> Outcome {
     if lru::is_classic() {
-        // They move pages from one list to the other by counts that may be two seconds old.
+        // They move pages from one list to the other by counts that may be two seconds old. So it is with the kernel's own
+        // KSM, too: killed in three runs of four.
         return skip("the classic lists give up a group whose pages have all been used lately");
     }
     let groups = Groups::new()?;
