@@ -54,6 +54,19 @@ void ktap_skip(const char *format, ...)
 	_exit(SKIPPED);
 }
 
+int patience(int seconds)
+{
+	/* Files of lockdep, kmemleak, KCSAN, as in tests/guest/src/slow.rs. */
+	static const char *const signs[] = {
+		"/proc/lockdep_stats", "/sys/kernel/debug/kmemleak", "/sys/kernel/debug/kcsan",
+	};
+
+	for (size_t i = 0; i < sizeof(signs) / sizeof(*signs); i++)
+		if (access(signs[i], F_OK) == 0)
+			return 6 * seconds;
+	return seconds;
+}
+
 static int run_one(const struct test *test)
 {
 	int status;
@@ -65,7 +78,7 @@ static int run_one(const struct test *test)
 		return FAILED;
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(LIMIT);
+		alarm(patience(LIMIT));
 		test->run();
 		_exit(PASSED);
 	}

@@ -30,6 +30,9 @@ void ktap_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 			ktap_fail(__FILE__, __LINE__, "%s (errno %m)", #condition); \
 	} while (0)
 
+/* @seconds, a time limit of a stock kernel's, or six times as long on one that checks every access, lock or object. */
+int patience(int seconds);
+
 /* @call must fail with @error. */
 #define CHECK_ERRNO(call, error) \
 	do { \

@@ -25,7 +25,7 @@
 #define PAGES 16384
 /* Some find no partner: a page is shared max_page_sharing times at most. */
 #define MERGED (PAGES - 256)
-#define WAIT_SECONDS 60
+#define WAIT_SECONDS patience(60)
 
 /* What a child and its parent both see. */
 static struct shared {

@@ -39,7 +39,7 @@ static size_t common_pages(void)
 static void wait_for_scans(int count)
 {
 	long until = read_knob("full_scans") + count;
-	time_t deadline = time(NULL) + 60;
+	time_t deadline = time(NULL) + patience(60);
 
 	while (read_knob("full_scans") < until) {
 		CHECK(time(NULL) < deadline);

@@ -7,7 +7,7 @@
 #include "util.h"
 
 #define PAGES 64
-#define WAIT_SECONDS 60
+#define WAIT_SECONDS patience(60)
 
 /* Two stretches of the same content, page by page, and of different content within. */
 static unsigned char *left, *right;

@@ -129,12 +129,13 @@ program_ended() {
 
 # run_program NAME VM-OPTION… FILE… -- COMMAND…: another program that speaks KTAP
 run_program() {
-	local name=$1 rc=0
+	local name=$1 rc=0 time=600
 	shift
 	wanted_suite "$name" || return 0
 	say "$name …"
 	FAILED_HERE=() PREFIX=$name/
-	vm_ktap "$name" --timeout 600 "$@" || rc=$?
+	! debug_flavour "$kernel" >/dev/null || time=3600
+	vm_ktap "$name" --timeout "$time" "$@" || rc=$?
 	PREFIX=
 	program_ended "$name" "$rc"
 }
