@@ -17,3 +17,4 @@ mod membership;
 mod pointers;
 mod revive;
 mod settling;
+mod takeover;
