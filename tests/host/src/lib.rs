@@ -26,6 +26,7 @@ mod advisor_tests;
 mod config_tests;
 mod ioctl_tests;
 mod nh_tests;
+mod peers_tests;
 mod regions_tests;
 mod stats_tests;
 mod text_tests;

@@ -43,7 +43,7 @@ function rest_from(n,    text, i) {
 }
 
 # TAP: a directive stands after the name, or before the reason that takes the name's place.
-function subtest(line,    name, outcome) {
+function subtest(line,    name, outcome, reason) {
 	outcome = line ~ /^not ok/ ? "fail" : "ok"
 	if (line ~ /# SKIP/)
 		outcome = "skip"
@@ -52,6 +52,8 @@ function subtest(line,    name, outcome) {
 	sub(/^(not )?ok [0-9]+ */, "", line)
 	name = line
 	sub(/ *# (SKIP|XFAIL).*/, "", name)
+	if (outcome == "skip" && name != "" && match(line, /# SKIP +/))
+		reason = substr(line, RSTART + RLENGTH)
 	if (name == "") {
 		name = line
 		sub(/^# (SKIP|XFAIL) */, "", name)
@@ -63,6 +65,8 @@ function subtest(line,    name, outcome) {
 	said_fail[ksm, test] += outcome == "fail"
 	skipped += outcome == "skip"
 	count(test, name, outcome)
+	if (reason != "")
+		skip_reason[test, name] = reason
 }
 
 function count(t, name, outcome) {
@@ -139,7 +143,7 @@ function holds(k, t) {
 	if (rule[t] == "sound")
 		return !said_fail[k, t] && !hung[k, t] && !run[k, t, "died"] && total[k, t, "ok"] > 0
 	if (rule[t] == "clean")
-		return run[k, t, "ok"] + run[k, t, "skip"] == times[t] && total[k, t, "ok"] > 0
+		return run[k, t, "ok"] + run[k, t, "skip"] == times[t] && total[k, t, "ok"] + run[k, t, "ok"] > 0
 	return same_outcomes(k, t)
 }
 
@@ -158,10 +162,16 @@ function everywhere(t, name, class,    k, c) {
 }
 
 # Results that are the same because nobody had a good one.
-function tell_common(t,    n, skips, what) {
+function tell_common(t,    n, skips, what, reason, given, reasons, r) {
 	what = command[t]
 	for (n = 1; n <= name_count[t]; n++) {
-		skips += everywhere(t, names[t, n], "skip")
+		if (everywhere(t, names[t, n], "skip")) {
+			skips++
+			reason = skip_reason[t, names[t, n]]
+			if (reason != "" && !(reason in given))
+				order[++reasons] = reason
+			given[reason]++
+		}
 		if (everywhere(t, names[t, n], "fail")) {
 			print "      fails on each KSM: " what ": " names[t, n]
 			failing++
@@ -169,6 +179,9 @@ function tell_common(t,    n, skips, what) {
 	}
 	if (skips)
 		print "      " skips " of " what " skipped on each KSM"
+	# Not all say why: some have the name where the reason should be.
+	for (r = 1; r <= reasons; r++)
+		print "        " given[order[r]] ": " order[r]
 	skipping += skips
 }
 
