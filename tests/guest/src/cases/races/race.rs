@@ -44,9 +44,9 @@ const MORE: Duration = Duration::from_secs(20);
 const LITTLE_MORE: Duration = Duration::from_secs(2);
 /// Pages that are asked to be reclaimed at a time, at most.
 const RECLAIMED: u64 = 256;
-/// The same, and pauses between two such times, where huge pages are made.
+/// The same, and further pauses between two such times, where huge pages are made.
 const FEW_RECLAIMED: u64 = 32;
-const LEISURE: u32 = 16;
+const LEISURE: u32 = 15;
 /// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
 /// Merged pages that are out; only swapksm has it.
@@ -214,7 +214,7 @@ impl Race<'_> {
 
     /// The same while all that the race's processes have is reclaimed by bits, merged or not.
     pub fn in_swap(bench: &Bench) -> Outcome<Race<'_>> {
-        Race::in_swap_with(bench, RECLAIMED, 1)
+        Race::in_swap_with(bench, RECLAIMED, 0)
     }
 
     /// The same by fewer pages and with longer times between, for what needs many pages in memory at once.
@@ -222,17 +222,25 @@ impl Race<'_> {
         Race::in_swap_with(bench, FEW_RECLAIMED, LEISURE)
     }
 
-    fn in_swap_with(bench: &Bench, most: u64, pauses: u32) -> Outcome<Race<'_>> {
+    fn in_swap_with(bench: &Bench, most: u64, more_pauses: u32) -> Outcome<Race<'_>> {
         swapping::device()?;
         let group = Group::enter("races")?;
         let mut race = Race::new(bench)?;
         let merged = Count::new()?;
-        race.nuisance("reclaim", |random| {
-            group.reclaim(PAGE * (1 + random.below(most) as usize))?;
+        let look = || -> Outcome {
             if Ksm.has(NODES_OUT) && Ksm.number(NODES_OUT)? > 0 {
                 merged.add(1);
             }
-            (0..pauses).for_each(|_| pause(random));
+            Ok(())
+        };
+        race.nuisance("reclaim", |random| {
+            group.reclaim(PAGE * (1 + random.below(most) as usize))?;
+            // A page is out when it was written, which may be after reclaim has come back.
+            look()?;
+            for _ in 0..=more_pauses {
+                pause(random);
+                look()?;
+            }
             Ok(())
         })?;
         race.group = Some(group);
