@@ -106,7 +106,7 @@ impl Groups {
             || {
                 let (owner, other) = (number(&self.owner)?, number(&self.other)?);
                 // The kernel counts by the batch.
-                let right = owner >= SIZE * 3 / 4 && owner < SIZE * 2 && other < SIZE / 2;
+                let right = (SIZE * 3 / 4..SIZE * 2).contains(&owner) && other < SIZE / 2;
                 Ok((right, format!("{owner} and {other} bytes")))
             },
         )
