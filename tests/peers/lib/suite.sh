@@ -12,7 +12,13 @@ lines_of() { awk -v name="$1" '$1 == "suite" { in_it = $2 == name } in_it && NF 
 # runs_of SUITE: how often a test is run in all
 runs_of() { lines_of "$1" | awk '/^(same|all|most|often|sound|clean) / { n += $2 } END { print n + 0 }'; }
 
-vm_options_of() { lines_of "$1" | sed -n '1s/^suite [^ ]* *//p'; }
+# vm_options_of SUITE: of its machine. A kernel without ext4 (ours) has nothing to load for it.
+vm_options_of() {
+	local options
+	options=$(lines_of "$1" | sed -n '1s/^suite [^ ]* *//p')
+	grep -q '^CONFIG_EXT4_FS=' "$BUILD/.config" || options=${options/--module ext4/}
+	printf '%s\n' "$options"
+}
 
 # files_of SUITE: programs its tests are made of
 files_of() {
