@@ -130,15 +130,15 @@ fn hand_back(machine: &Machine, limit: Duration, knobs: &Knobs) -> Outcome {
     })
 }
 
-/// Has the last task gone back? What shows of the patch goes a little later.
+/// Has the last task gone back? What shows of the patch goes a little later, its files before their directory.
 fn is_given_back(machine: &Machine) -> bool {
     let mut waited = Duration::ZERO;
     while machine.has(files::PATCH) {
-        let is_over = machine.number(files::TRANSITION) == Some(0)
-            && machine
+        let is_on_its_way = machine.number(files::TRANSITION) == Some(1)
+            || machine
                 .read(files::ENABLED)
-                .is_ok_and(|enabled| enabled == "0");
-        if waited >= RELEASE_LIMIT || !is_over && machine.has(files::PATCH) {
+                .is_ok_and(|enabled| enabled == "1");
+        if is_on_its_way || waited >= RELEASE_LIMIT {
             return false;
         }
         machine.system.pause(STEP);

@@ -47,6 +47,8 @@ struct State {
     restless: Cell<bool>,
     /// The last task has gone back just before the tasks are turned round.
     too_late: Cell<bool>,
+    /// What shows of the patch goes file by file then.
+    by_bits: Cell<bool>,
     /// The module stays though it is in charge of nothing.
     pinned: Cell<bool>,
     /// Whose the files are where the user is.
@@ -116,6 +118,7 @@ impl Fake {
             not_root: Cell::new(false),
             restless: Cell::new(false),
             too_late: Cell::new(false),
+            by_bits: Cell::new(false),
             pinned: Cell::new(false),
             user_here: Cell::new(0),
             nosuid_here: Cell::new(false),
@@ -238,6 +241,12 @@ impl Fake {
     pub fn too_late_to_stay(self) -> Self {
         self.0.too_late.set(true);
         self
+    }
+
+    /// The same; the patch's files go then, its directory later.
+    pub fn too_late_and_by_bits(self) -> Self {
+        self.0.by_bits.set(true);
+        self.too_late_to_stay()
     }
 
     /// Somebody has an area open who was not there before, so that the module cannot go.
@@ -401,7 +410,7 @@ impl Fake {
     /// The last task has changed over.
     fn change_over(&self) {
         self.file(files::TRANSITION, "0\n");
-        if self.value(files::ENABLED).as_deref() == Some("0") {
+        if self.value(files::ENABLED).as_deref() != Some("1") {
             let _ = fs::remove_dir_all(self.at(files::PATCH));
             self.ksm(&[KERNEL_KSM, KERNEL_COUNTERS]);
             self.empty();
@@ -462,7 +471,14 @@ impl System for Fake {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
         if name == "enabled" && value == "1" && self.0.too_late.get() {
-            self.change_over();
+            if self.0.by_bits.get() {
+                for file in [files::ENABLED, files::TRANSITION] {
+                    fs::remove_file(self.at(file))?;
+                }
+                self.0.looks.set(1);
+            } else {
+                self.change_over();
+            }
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         fs::write(path, format!("{value}\n"))?;
@@ -515,7 +531,8 @@ impl System for Fake {
         }
         let looks = self.0.looks.get();
         let sent = self.value(files::ENABLED).unwrap_or_default();
-        if looks == 0 || self.0.stuck.get().contains(&sent) {
+        let stays = !sent.is_empty() && self.0.stuck.get().contains(&sent);
+        if looks == 0 || stays {
             return;
         }
         self.0.looks.set(looks - 1);

@@ -86,6 +86,15 @@ fn goes_on_when_it_is_too_late_to_stay() {
 }
 
 #[test]
+fn goes_on_when_the_patch_is_just_going() {
+    let fake = merging("unload_going")
+        .interrupted_after(2)
+        .too_late_and_by_bits();
+    check("unload-too-late", &fake, UNLOAD);
+    assert!(fake.value(files::REFCNT).is_none(), "the module has gone");
+}
+
+#[test]
 fn is_interrupted_while_unmerging() {
     let fake = merging("unload_unmerging").write_fails("run", libc::EINTR);
     check("unload-interrupted-unmerging", &fake, UNLOAD);

@@ -288,12 +288,18 @@ impl Caller {
     fn madvise(&mut self) -> io::Result<usize> {
         let advice = match self.random.below(32) {
             0 => self.one_of(&[libc::MADV_HWPOISON, MADV_SOFT_OFFLINE]),
-            1 => self.one_of(&GUARDS),
+            1 => return self.guard(),
             2 => self.random.next() as usize,
             // All that need no limit.
             _ => self.below(libc::MADV_PAGEOUT as u64 + 1),
         };
         self.advise(advice)
+    }
+
+    /// Takes a page table for every 2 MiB, whether anything was there or not.
+    fn guard(&mut self) -> io::Result<usize> {
+        let ((addr, len), advice) = (self.inside(), self.one_of(&GUARDS));
+        sys::syscall(libc::SYS_madvise, [addr, len, advice, 0, 0, 0])
     }
 
     fn mergeable(&mut self) -> io::Result<usize> {

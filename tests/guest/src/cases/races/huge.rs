@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::swapping;
 use super::look::is_out;
-use super::race::{Race, Racer};
+use super::race::{Race, Racer, LEISURE};
 use crate::case::{fail, skip, Bench, Context, Outcome};
 use crate::content::Random;
 use crate::count::Count;
@@ -29,6 +29,9 @@ const BROUGHT: &str = "huge pages made of pages that were out";
 const LEAVES: u64 = 20;
 /// Milliseconds that khugepaged leaves it to the scanner, which has to come by twice before it merges.
 const COMES: u32 = 50;
+/// One in so many rounds leaves its memory to the scanner and to reclaim, for so many pauses: longer than reclaim makes.
+const LEFT_ALONE: u64 = 16;
+const FOR_SO_LONG: u32 = 2 * LEISURE;
 /// What MADV_COLLAPSE may say.
 const REFUSALS: [(i32, &str); 4] = [
     (libc::EAGAIN, "pages busy or pinned (EAGAIN)"),
@@ -97,6 +100,10 @@ fn collapsing(mut race: Race<'_>, brought: Option<Count>) -> Outcome {
         .collect::<Outcome<Vec<_>>>()?;
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
+        if brought.is_some() && racer.random.below(LEFT_ALONE) == 0 {
+            // Time to be merged and to go out merged: a huge page is neither.
+            (0..FOR_SO_LONG).for_each(|_| racer.pause());
+        }
         racer.meets_all()?;
         let out = out(racer, brought)?;
         // A call does not wait for the disk: the page that it needs is there at the next.

@@ -46,7 +46,7 @@ const LITTLE_MORE: Duration = Duration::from_secs(2);
 const RECLAIMED: u64 = 256;
 /// The same, and further pauses between two such times, where huge pages are made.
 const FEW_RECLAIMED: u64 = 32;
-const LEISURE: u32 = 15;
+pub const LEISURE: u32 = 15;
 /// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
 /// Merged pages that are out; only swapksm has it.
