@@ -29,6 +29,8 @@ const BROUGHT: &str = "huge pages made of pages that were out";
 const LEAVES: u64 = 20;
 /// Milliseconds that khugepaged leaves it to the scanner, which has to come by twice before it merges.
 const COMES: u32 = 50;
+/// The same where it comes for page after page that is out.
+const COMES_OFTEN: u32 = 10;
 /// One in so many rounds leaves its memory to the scanner and to reclaim, for so many pauses: longer than reclaim makes.
 const LEFT_ALONE: u64 = 16;
 const FOR_SO_LONG: u32 = 2 * LEISURE;
@@ -64,7 +66,7 @@ pub fn collapse(bench: &Bench) -> Outcome {
 /// The same with pages that are out, or on their way: MADV_COLLAPSE brings them in.
 pub fn collapse_swapped(bench: &Bench) -> Outcome {
     let _together = swapping::page_cluster(TOGETHER)?;
-    let (mut race, brought) = (Race::in_swap_at_leisure(bench)?, Count::new()?);
+    let (mut race, brought) = (Race::in_swap_by_fits(bench)?, Count::new()?);
     race.needs_count(BROUGHT, 1, brought)?;
     collapsing(race, Some(brought))
 }
@@ -148,7 +150,8 @@ pub fn khugepaged_swapped(bench: &Bench) -> Outcome {
     scanned(bench, Race::in_swap_at_leisure, Some(Count::new()?))
 }
 
-/// `brought` counts the huge pages of which some was out.
+/// `brought` counts the huge pages of which some was out. khugepaged does not wait for the disk, and finds the page only
+/// when it comes by again.
 fn scanned<'a>(
     bench: &'a Bench,
     race: fn(&'a Bench) -> Outcome<Race<'a>>,
@@ -157,8 +160,12 @@ fn scanned<'a>(
     if !std::path::Path::new(DIRECTORY).exists() {
         return skip("no transparent huge pages in this kernel");
     }
+    let (comes, leaves) = match brought {
+        Some(_) => (COMES_OFTEN, 60 * u64::from(COMES_OFTEN)),
+        None => (COMES, LEAVES),
+    };
     let _settings = [
-        ("khugepaged/scan_sleep_millisecs", COMES * slow::factor()),
+        ("khugepaged/scan_sleep_millisecs", comes * slow::factor()),
         ("khugepaged/alloc_sleep_millisecs", 1),
         ("khugepaged/pages_to_scan", 4096),
         // Pages that are shared or not there keep it from nothing.
@@ -170,17 +177,12 @@ fn scanned<'a>(
     .into_iter()
     .collect::<Outcome<Vec<_>>>()?;
     let _enabled = enable()?;
-    let mut race = race(bench)?;
+    let mut race = race(bench)?.of_slow_operations();
     race.needs("huge pages that khugepaged has made", 1, collapsed)?;
     if let Some(brought) = brought {
         race.needs_count(BROUGHT, 1, brought)?;
     }
     tell_failures(&mut race)?;
-    // It does not wait for the disk, and finds the page only when it comes by again.
-    let leaves = match brought {
-        Some(_) => 12 * u64::from(COMES),
-        None => LEAVES,
-    };
     race.racers_of(RACERS, make, |racer| {
         change(racer)?;
         if brought.is_some() {

@@ -39,7 +39,7 @@ const PAGES_TO_SCAN: u64 = 5000;
 /// How long a process goes on before it reports.
 const BATCH: Duration = Duration::from_millis(250);
 /// How long a race is made longer for the first merge and for what it needs, on slow machines.
-const MORE: Duration = Duration::from_secs(20);
+const MORE: Duration = Duration::from_secs(60);
 /// The same when it is not to come about: see [`crate::sabotage`].
 const LITTLE_MORE: Duration = Duration::from_secs(2);
 /// Pages that are asked to be reclaimed at a time, at most.
@@ -47,6 +47,9 @@ const RECLAIMED: u64 = 256;
 /// The same, and further pauses between two such times, where huge pages are made.
 const FEW_RECLAIMED: u64 = 32;
 pub const LEISURE: u32 = 15;
+/// As much as two huge pages, one in so many times.
+const MANY_RECLAIMED: u64 = 1024;
+const ONE_OF_ALL: u64 = 4;
 /// Longest pause, in microseconds: two passes of the scanner on a stock kernel.
 const PAUSE: u64 = 40_000;
 /// Merged pages that are out; only swapksm has it.
@@ -194,6 +197,8 @@ pub struct Race<'a> {
     needs: Vec<Need>,
     batch: Duration,
     more: Duration,
+    /// Operations are few: all are looked at.
+    slow: bool,
 }
 
 impl Race<'_> {
@@ -209,20 +214,32 @@ impl Race<'_> {
             needs: Vec::new(),
             batch: BATCH,
             more: MORE,
+            slow: false,
         })
     }
 
     /// The same while all that the race's processes have is reclaimed by bits, merged or not.
     pub fn in_swap(bench: &Bench) -> Outcome<Race<'_>> {
-        Race::in_swap_with(bench, RECLAIMED, 0)
+        Race::in_swap_with(bench, RECLAIMED, RECLAIMED, 0)
     }
 
     /// The same by fewer pages and with longer times between, for what needs many pages in memory at once.
     pub fn in_swap_at_leisure(bench: &Bench) -> Outcome<Race<'_>> {
-        Race::in_swap_with(bench, FEW_RECLAIMED, LEISURE)
+        Race::in_swap_with(bench, FEW_RECLAIMED, FEW_RECLAIMED, LEISURE)
     }
 
-    fn in_swap_with(bench: &Bench, most: u64, more_pauses: u32) -> Outcome<Race<'_>> {
+    /// The same, and much at once now and then: the classic LRU does not come to what it has seen used, such as merged
+    /// pages, before the huge pages are gone.
+    pub fn in_swap_by_fits(bench: &Bench) -> Outcome<Race<'_>> {
+        Race::in_swap_with(bench, FEW_RECLAIMED, MANY_RECLAIMED, LEISURE)
+    }
+
+    fn in_swap_with(
+        bench: &Bench,
+        most: u64,
+        most_of_all: u64,
+        more_pauses: u32,
+    ) -> Outcome<Race<'_>> {
         swapping::device()?;
         let group = Group::enter("races")?;
         let mut race = Race::new(bench)?;
@@ -234,6 +251,10 @@ impl Race<'_> {
             Ok(())
         };
         race.nuisance("reclaim", |random| {
+            let most = match random.below(ONE_OF_ALL) {
+                0 => most_of_all,
+                _ => most,
+            };
             group.reclaim(PAGE * (1 + random.below(most) as usize))?;
             // A page is out when it was written, which may be after reclaim has come back.
             look()?;
@@ -287,6 +308,12 @@ impl Race<'_> {
     /// Has processes that are added later report after longer times: they rest when others need more than that.
     pub fn batches_of(mut self, time: Duration) -> Self {
         self.batch = time;
+        self
+    }
+
+    /// Operations of racers that are added later are few.
+    pub fn of_slow_operations(mut self) -> Self {
+        self.slow = true;
         self
     }
 
@@ -355,6 +382,10 @@ impl Race<'_> {
         close: impl Fn(S) -> Outcome,
     ) -> Outcome {
         let look = Look::new(self, "operations on merged pages")?;
+        let look = match self.slow {
+            true => look.every_time(),
+            false => look,
+        };
         for _ in 0..count {
             self.process(
                 name,
