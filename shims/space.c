@@ -2,6 +2,7 @@
 /*
  * Address spaces: mmu notifier subscription, chunk index, references and the kernel's per-mm merge state.
  */
+#include <linux/delay.h>
 #include <linux/ksm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
@@ -91,17 +92,75 @@ static bool try_write_lock(struct mm_struct *mm)
 	return true;
 }
 
+/*
+ * Readers of VMAs that were in when we came are waited for so long in all, which most page faults do not take. One that
+ * waits for a file system under the lock (->page_mkwrite: a frozen disk, a daemon of FUSE) takes as long as somebody likes.
+ */
+#define READERS_LEAVE_US	2000
+#define READERS_STEP_US		50
+
+/*
+ * vma_start_write() without waiting for ever (__vma_start_write() in mm/mmap_lock.c): the flag in the count keeps new readers
+ * out, and when none but the mm itself counts, the sequence number does until the mmap lock is let go.
+ */
+static bool try_start_write(struct vm_area_struct *vma, unsigned int *patience_us)
+{
+#ifdef CONFIG_PER_VMA_LOCK
+	bool alone;
+
+	if (__is_vma_write_locked(vma))
+		return true;
+	if (!refcount_add_not_zero(VM_REFCNT_EXCLUDE_READERS_FLAG, &vma->vm_refcnt))
+		return false;
+	/* The flag is seen by readers who come, or they are seen here. */
+	smp_mb__after_atomic();
+	for (;;) {
+		alone = refcount_read(&vma->vm_refcnt) == VM_REFCNT_EXCLUDE_READERS_FLAG + 1;
+		if (alone || *patience_us < READERS_STEP_US)
+			break;
+		fsleep(READERS_STEP_US);
+		*patience_us -= READERS_STEP_US;
+	}
+	if (alone) {
+		/* After what readers have done. */
+		smp_acquire__after_ctrl_dep();
+		WRITE_ONCE(vma->vm_lock_seq, __vma_raw_mm_seqnum(vma));
+	}
+	WARN_ON_ONCE(refcount_sub_and_test(VM_REFCNT_EXCLUDE_READERS_FLAG, &vma->vm_refcnt));
+	return alone;
+#else
+	return true;
+#endif
+}
+
+/* All that mm_take_all_locks() would wait for without end: it does so with a mutex that all of the machine needs. */
+static bool try_start_writes(struct mm_struct *mm)
+{
+	unsigned int patience_us = READERS_LEAVE_US;
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma) {
+		if (!try_start_write(vma, &patience_us))
+			return false;
+	}
+	return true;
+}
+
 int swapksm_space_subscribe(struct swapksm_space *space)
 {
-	int err;
+	int err = -EAGAIN;
 
 	if (!try_write_lock(space->mm))
-		return -EAGAIN;
-	atomic_inc(&subscriptions);
-	err = __mmu_notifier_register(&space->notifier, space->mm);
+		return err;
+	/* Those that are locked when one is not are so until the mmap lock is let go. */
+	if (try_start_writes(space->mm)) {
+		atomic_inc(&subscriptions);
+		err = __mmu_notifier_register(&space->notifier, space->mm);
+		if (err)
+			atomic_dec(&subscriptions);
+	}
 	mmap_write_unlock(space->mm);
-	if (err)
-		atomic_dec(&subscriptions);
 	return err;
 }
 

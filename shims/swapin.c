@@ -16,13 +16,50 @@
 #include "mm/swap.h"
 #include "compat.h"
 #include "swapin.h"
+#include "walk.h"
+
+/*
+ * A large folio is read for one of those that have its entries, and comes into the reverse mapping of that one: another one's
+ * mapping in it no walk finds, and the anon_vma may go before that mapping (__folio_set_anon(), unlink_anon_vmas() in
+ * mm/rmap.c). ksm_might_need_to_copy() in mm/ksm.c does not look at large folios.
+ */
+static enum swapksm_swapin_kind large_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+{
+	struct anon_vma *anon_vma = folio_anon_vma(folio);
+	unsigned long entry;
+	pgoff_t index;
+
+	if (!anon_vma || !folio_test_swapcache(folio))
+		return SWAPKSM_SWAPIN_LARGE;
+	switch (swapksm_pte_read(vma->vm_mm, addr, &entry)) {
+	case SWAPKSM_PTE_SWAP:
+	case SWAPKSM_PTE_SWAP_EXCLUSIVE:
+		break;
+	default:
+		/* The fault will find that it is no swap entry any more. */
+		return SWAPKSM_SWAPIN_LARGE;
+	}
+	index = folio->index + swp_offset((swp_entry_t) { entry }) - swp_offset(folio->swap);
+	if (index == swapksm_anon_index(vma, addr) && anon_vma->root == vma->anon_vma->root)
+		return SWAPKSM_SWAPIN_LARGE;
+	return SWAPKSM_SWAPIN_LARGE_FOREIGN;
+}
+
+void swapksm_swapin_break_up(struct folio *folio)
+{
+	if (folio_mapped(folio))
+		/* Who else has a reference for a moment makes it fail. */
+		split_folio(folio);
+	else if (!folio_test_dirty(folio) && !folio_test_writeback(folio))
+		swap_cache_del_folio(folio);
+}
 
 enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
 {
 	struct anon_vma *anon_vma;
 
 	if (folio_test_large(folio))
-		return SWAPKSM_SWAPIN_LARGE;
+		return large_kind(folio, vma, addr);
 	if (folio_test_ksm(folio))
 		return SWAPKSM_SWAPIN_KSM;
 	anon_vma = folio_anon_vma(folio);

@@ -13,6 +13,7 @@ struct vm_area_struct;
 /* The facts the hook decides on, read from a locked folio that was found in, or read into, the swap cache. */
 enum swapksm_swapin_kind {
 	SWAPKSM_SWAPIN_LARGE,		/* more than a page: belongs to nobody's node */
+	SWAPKSM_SWAPIN_LARGE_FOREIGN,	/* the same, anonymous, and this VMA is not in its reverse mapping */
 	SWAPKSM_SWAPIN_KSM,		/* merged, with or without node */
 	SWAPKSM_SWAPIN_NEW,		/* in no reverse mapping yet */
 	SWAPKSM_SWAPIN_LINEAR,		/* anonymous, and this VMA is in its reverse mapping */
@@ -20,6 +21,14 @@ enum swapksm_swapin_kind {
 };
 
 enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
+
+/*
+ * Does away with a large folio that @folio's locker must not map, so that a fault that is tried again finds small ones, or
+ * reads anew: it is split where it is mapped, and leaves the swap cache where it is not and has nothing that swap has not.
+ * Neither may be possible now. The caller's reference and lock stay. No lock of ours held. May sleep.
+ */
+void swapksm_swapin_break_up(struct folio *folio);
+
 bool swapksm_folio_is_poisoned(struct folio *folio);
 /* Can its content be looked at? Not if it is broken, or in a device's memory, which has no address (migrate_vma_pages()). */
 bool swapksm_folio_is_readable(struct folio *folio);

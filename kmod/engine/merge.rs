@@ -377,7 +377,10 @@ fn merge_two(
         let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| {
             lock.mergeable_vma(at.address())
         });
-        if !vma.is_null() {
+        // In a private mapping of a file another thread may take the page away (MADV_DONTNEED) before the fault, which would
+        // wait for the file, and everybody who needs the engine with it.
+        // SAFETY: The mmap lock is held.
+        if !vma.is_null() && unsafe { b::swapksm_vma_is_anonymous(vma) } {
             let start = at.address() as kernel::ffi::c_ulong;
             // SAFETY: The mmap lock is held. Out of memory leaves a node with one sharer, which the next merge or the
             // end of its page resolves.

@@ -352,6 +352,24 @@ impl Node {
         }
     }
 
+    /// Gives up the page if its frame is one of those that are gone, and the page the node: it would be taken for the node's
+    /// as long as somebody has its swap entry, and the node's memory may go before that. The engine is held. May sleep.
+    pub(crate) fn forget_frames(&self, gone: &core::ops::Range<u64>) {
+        // NO_PFN is no frame.
+        if !gone.contains(&self.state.lock().pfn) {
+            return;
+        }
+        let folio = self.lock_page();
+        // The page that is locked is the one that the node knows, also if it has just come from there.
+        let mut state = self.state.lock();
+        if gone.contains(&state.pfn) {
+            if let Some(folio) = &folio {
+                folio.set_node(ptr::null_mut());
+            }
+            state.pfn = NO_PFN;
+        }
+    }
+
     /// Adds a sharer. The folio is locked.
     pub(crate) fn attach(
         self: Live<Self>,

@@ -153,6 +153,8 @@ pub(super) fn finish_all() {
         let seen = DONE.read();
         round();
         if STATS.pending.get() == 0 {
+            // Who waits in `settle` waits for a round of the reaper's, which may have gone to sleep when we took the rest.
+            DONE.signal();
             return;
         }
         // The reaper's thread has taken the rest.

@@ -13,7 +13,7 @@ use super::{
     hold,
     locks::{Event, Live},
     merge::{self, At, Outcome},
-    node::{Node, NO_PFN},
+    node::Node,
     reap,
     space::{self, Look, Reading, Space, Watch},
     word::State,
@@ -570,14 +570,11 @@ impl Found {
     }
 }
 
-/// Frames in a range have gone: no node may name one of them any more. The pages were migrated before, or are gone.
+/// Frames in a range have gone: no node may name one of them any more, nor one of them a node. The pages were migrated
+/// before, or are gone, or are broken: those stay where they are, in the swap cache, too (`me_swapcache_dirty()`). May sleep.
 pub(super) fn forget_frames(engine: &mut Engine, start: u64, pages: u64) {
     super::for_each_node(engine, |node| {
-        let mut state = node.state.lock();
-        if state.pfn != NO_PFN && (start..start + pages).contains(&state.pfn) {
-            state.pfn = NO_PFN;
-        }
-        drop(state);
+        node.forget_frames(&(start..start + pages));
         thread::cond_resched();
     });
 }

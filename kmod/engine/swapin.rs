@@ -146,6 +146,12 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             // SAFETY: Locked.
             (Answer::Folio, unsafe { b::swapksm_folio_pages(folio) })
         }
+        b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE_FOREIGN => {
+            // Neither the folio, for the fault's reverse mapping, nor a copy, for the counts. The fault is tried again.
+            // SAFETY: Locked; no lock of ours is held.
+            unsafe { b::swapksm_swapin_break_up(folio) };
+            return Answer::Later;
+        }
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {

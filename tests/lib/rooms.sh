@@ -83,7 +83,8 @@ run_machine() {
 	done
 	shift
 	left=("$@")
-	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/|races/device hmm'; do
+	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/|races/device hmm' \
+		'hotplug/removed hotremove' 'abuse/slow_fault slowfault'; do
 		[[ ${left[*]} =~ ${other% *} ]] || continue
 		[ "${other#* } $(debug_flavour "$kernel")" != 'hmm kcsan' ] || continue
 		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit

@@ -305,8 +305,6 @@ pub struct Series {
     pub most: u32,
     /// One miss may be chance: other work was done meanwhile, or another task did it.
     pub misses: u32,
-    /// There is no end of what may fail, so `most` is as far as the series goes.
-    pub endless: bool,
 }
 
 impl Series {
@@ -316,15 +314,6 @@ impl Series {
             least,
             most,
             misses: 2,
-            endless: false,
-        }
-    }
-
-    /// A series of the first failures of many.
-    pub const fn first(least: u32, most: u32) -> Series {
-        Series {
-            endless: true,
-            ..Series::new(least, most)
         }
     }
 }
@@ -356,12 +345,6 @@ pub fn each(what: &str, series: Series, mut one: impl FnMut(u32) -> Outcome<bool
             return Ok(());
         }
         reached = nth;
-    }
-    if series.endless {
-        ktap::tell(&format!(
-            "{what}: the first {reached} failures, one at a time"
-        ));
-        return Ok(());
     }
     fail(format!(
         "{what}: more than {} failures are possible; the case tries no more",
@@ -446,18 +429,6 @@ mod tests {
         })
         .unwrap();
         assert_eq!(tried, [1, 2, 2, 3, 3]);
-    }
-
-    #[test]
-    fn an_endless_series_ends_by_itself() {
-        let mut tried = 0;
-        each("test", Series::first(1, 5), |_| {
-            tried += 1;
-            Ok(true)
-        })
-        .unwrap();
-        assert_eq!(tried, 5);
-        assert!(each("test", Series::first(1, 5), |_| Ok(false)).is_err());
     }
 
     #[test]

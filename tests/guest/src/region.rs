@@ -153,7 +153,12 @@ impl Region {
 
     /// `madvise` on some pages.
     pub fn advise_pages(&self, pages: Range<usize>, advice: i32) -> io::Result<()> {
-        if advice == libc::MADV_UNMERGEABLE && sabotage::is(Sabotage::NoUnmerge) {
+        let left_out = match advice {
+            libc::MADV_UNMERGEABLE => sabotage::is(Sabotage::NoUnmerge),
+            libc::MADV_PAGEOUT => sabotage::is(Sabotage::NoReclaim),
+            _ => false,
+        };
+        if left_out {
             return Ok(());
         }
         sys::madvise(self.addr + pages.start * PAGE, pages.len() * PAGE, advice)

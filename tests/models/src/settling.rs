@@ -7,6 +7,7 @@
 //! | `Mark`, `Queue`, `Signal` | `ChunkState::clear` with `pending`, `reap::queue`, `WORK.signal()` |
 //! | `ReadWork` … `Rest` | `reap::main`: reads `WORK`, a round (`reap::round`: takes the queue, then each chunk's marks), `DONE.signal()`, waits for `WORK`, rests until `HURRY` or for `REST_US` |
 //! | `SyncCall` … `SyncWait` | `reap::settle` for `sync` |
+//! | `FinishTake` … `FinishLook` | `reap::finish_all`, at the end of handing back: nothing is marked any more; another round if the reaper has the rest |
 
 use stateright::Property;
 
@@ -24,6 +25,8 @@ enum Without {
     SecondRound,
     /// A chunk leaves the queue before its marks are taken: who marks it later queues it again.
     Requeue,
+    /// Who finishes all tells those who wait for the reaper.
+    FinishTells,
 }
 
 const MARKS: u8 = 3;
@@ -57,8 +60,21 @@ enum Sync {
     Returned,
 }
 
+/// Who hands back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Finisher {
+    Away,
+    HasChunk,
+    HasMarks,
+    RoundOver,
+    Returned,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct State {
+    finisher: Finisher,
+    /// It has marks in its hands.
+    finishing: bool,
     marker: Marker,
     left: u8,
     /// The chunk is marked; the chunk says that it is in the queue; it is.
@@ -76,6 +92,8 @@ struct State {
     done_seen: u8,
     /// What was pending when `sync` was called, and has not been looked at: still marked, or taken.
     owed: [bool; 2],
+    /// The same, taken by who finishes all.
+    owed_by_finisher: bool,
     broken: bool,
 }
 
@@ -95,6 +113,10 @@ enum Step {
     SyncLook,
     SyncReadDone,
     SyncWait,
+    FinishTake,
+    FinishMarks,
+    FinishJudge,
+    FinishLook,
 }
 
 struct Settling(Without);
@@ -106,7 +128,7 @@ impl Settling {
 
     fn mark(&self, s: &mut State, step: Step) -> Option<()> {
         s.marker = match (step, s.marker) {
-            (Step::Mark, Marker::Idle) if s.left > 0 => {
+            (Step::Mark, Marker::Idle) if s.left > 0 && s.finisher == Finisher::Away => {
                 s.left -= 1;
                 s.pending += u8::from(!s.marked);
                 s.marked = true;
@@ -179,13 +201,15 @@ impl Settling {
             (Step::SyncCall, Sync::Idle) if s.marker == Marker::Idle => {
                 s.first = s.done;
                 s.owed = [s.marked, s.taken];
+                s.owed_by_finisher = s.finishing;
                 s.done_seen = s.done;
                 Sync::Looking
             }
             (Step::SyncLook, Sync::Looking) => {
                 let rounds = if self.has(Without::SecondRound) { 2 } else { 1 };
                 if s.pending == 0 || s.done - s.first >= rounds {
-                    s.broken |= s.owed != [false; 2];
+                    // Who hands back goes by what is pending, not by rounds; nobody acts on what sync says then.
+                    s.broken |= s.owed != [false; 2] && s.finisher == Finisher::Away;
                     Sync::Returned
                 } else {
                     Sync::Looked
@@ -205,6 +229,38 @@ impl Settling {
         };
         Some(())
     }
+
+    fn finish(&self, s: &mut State, step: Step) -> Option<()> {
+        s.finisher = match (step, s.finisher) {
+            // It comes when nobody marks any more.
+            (Step::FinishTake, Finisher::Away) if s.marker == Marker::Idle => {
+                if std::mem::take(&mut s.queued) {
+                    Finisher::HasChunk
+                } else {
+                    Finisher::RoundOver
+                }
+            }
+            (Step::FinishMarks, Finisher::HasChunk) => {
+                s.says_queued = false;
+                s.finishing = std::mem::take(&mut s.marked);
+                s.owed_by_finisher |= std::mem::take(&mut s.owed[0]);
+                Finisher::HasMarks
+            }
+            (Step::FinishJudge, Finisher::HasMarks) => {
+                s.pending -= u8::from(std::mem::take(&mut s.finishing));
+                s.owed_by_finisher = false;
+                Finisher::RoundOver
+            }
+            (Step::FinishLook, Finisher::RoundOver) if s.pending == 0 => {
+                if self.has(Without::FinishTells) {
+                    s.done += 1;
+                }
+                Finisher::Returned
+            }
+            _ => return None,
+        };
+        Some(())
+    }
 }
 
 impl Protocol for Settling {
@@ -213,6 +269,8 @@ impl Protocol for Settling {
 
     fn start(&self) -> State {
         State {
+            finisher: Finisher::Away,
+            finishing: false,
             marker: Marker::Idle,
             left: MARKS,
             marked: false,
@@ -228,6 +286,7 @@ impl Protocol for Settling {
             first: 0,
             done_seen: 0,
             owed: [false; 2],
+            owed_by_finisher: false,
             broken: false,
         }
     }
@@ -248,6 +307,10 @@ impl Protocol for Settling {
             Step::SyncLook,
             Step::SyncReadDone,
             Step::SyncWait,
+            Step::FinishTake,
+            Step::FinishMarks,
+            Step::FinishJudge,
+            Step::FinishLook,
         ]
     }
 
@@ -255,6 +318,7 @@ impl Protocol for Settling {
         self.mark(s, step)
             .or_else(|| self.reap(s, step))
             .or_else(|| self.sync(s, step))
+            .or_else(|| self.finish(s, step))
     }
 
     fn rules() -> Vec<Property<Checked<Self>>> {
@@ -262,12 +326,16 @@ impl Protocol for Settling {
             Property::always(SERVED, |_, s: &State| !s.broken),
             Property::always(AWAKE, |_, s: &State| {
                 let sleeps = s.reaper == Reaper::Waiting && s.work == s.work_seen;
-                !(sleeps && s.marker == Marker::Idle && s.marked)
+                // Who finishes all comes for it, too.
+                let alone = s.finisher == Finisher::Away;
+                !(sleeps && s.marker == Marker::Idle && s.marked && alone)
             }),
             Property::always(ENDS, |_, s: &State| {
                 let waits = s.sync == Sync::Waiting && s.done == s.done_seen;
                 let sleeps = s.reaper == Reaper::Waiting && s.work == s.work_seen;
-                !(waits && sleeps && s.marker == Marker::Idle)
+                // Who finishes all is at work, and says so at the end.
+                let nobody = matches!(s.finisher, Finisher::Away | Finisher::Returned);
+                !(waits && sleeps && nobody && s.marker == Marker::Idle)
             }),
             Property::sometimes("sync waits and returns", |_, s: &State| {
                 s.sync == Sync::Returned && s.done > s.first
@@ -295,6 +363,7 @@ fn each_rule_of_waiting_is_needed() {
         (Without::DoneFirst, ENDS),
         (Without::SecondRound, SERVED),
         (Without::Requeue, AWAKE),
+        (Without::FinishTells, ENDS),
     ] {
         let name = format!("settling without {without:?}");
         is_violated(&name, Settling(without), violated);

@@ -172,6 +172,7 @@ pub(crate) const swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM: u32 = 1;
 pub(crate) const swapksm_swapin_kind_SWAPKSM_SWAPIN_NEW: u32 = 2;
 pub(crate) const swapksm_swapin_kind_SWAPKSM_SWAPIN_LINEAR: u32 = 3;
 pub(crate) const swapksm_swapin_kind_SWAPKSM_SWAPIN_FOREIGN: u32 = 4;
+pub(crate) const swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE_FOREIGN: u32 = 5;
 
 pub(crate) unsafe fn swapksm_swapin_kind(
     folio: *mut folio,
@@ -190,6 +191,10 @@ pub(crate) unsafe fn swapksm_swapin_kind(
     } else {
         swapksm_swapin_kind_SWAPKSM_SWAPIN_FOREIGN
     }
+}
+
+pub(crate) unsafe fn swapksm_swapin_break_up(_folio: *mut folio) {
+    unreachable!("there are no large folios")
 }
 
 pub(crate) unsafe fn swapksm_swapin_is_for_kvm() -> bool {

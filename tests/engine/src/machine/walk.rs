@@ -172,6 +172,11 @@ pub(crate) unsafe fn swapksm_vma_mm(vma: *mut vm_area_struct) -> *mut mm_struct 
     unsafe { &*vma }.mm()
 }
 
+/// There are no others.
+pub(crate) unsafe fn swapksm_vma_is_anonymous(_vma: *const vm_area_struct) -> bool {
+    true
+}
+
 pub(crate) unsafe fn swapksm_break_range(
     vma: *mut vm_area_struct,
     start: usize,

@@ -33,7 +33,7 @@ use crate::{check, check_eq};
 pub const CASES: &[Case] = &[
     Case::new(
         "faults/functions",
-        "each function that merging may fail at fails in turn, at each of its first calls",
+        "each function that merging may fail at fails in turn, at each of its calls",
         merge_functions,
     )
     .room(Room::Faults)
@@ -49,6 +49,13 @@ pub const CASES: &[Case] = &[
         "faults/functions_reclaim",
         "the same of visiting those who share a page that is to be reclaimed",
         reclaim_functions,
+    )
+    .room(Room::Faults)
+    .seconds(600),
+    Case::new(
+        "faults/functions_ending",
+        "the same of ending memberships, and of asking about a process",
+        end_functions,
     )
     .room(Room::Faults)
     .seconds(600),
@@ -79,38 +86,46 @@ const PAGES: usize = 6;
 /// Percent.
 const EVERY_OTHER: u32 = 50;
 
-/// Failures of a function in a scene that may come to it again and again.
-const FIRST: Series = Series::first(1, 4);
+/// More calls of a function than any scene should make.
+const MOST: u32 = 300;
 
 /// What a signal interrupts, for the kernel only: errno 512 (include/linux/errno.h).
 const ERESTARTSYS: i32 = 512;
 
-/// A function, what it may fail with (0: NULL or false), and what comes to it.
-type Trial = (&'static str, &'static [i32], Scene);
+/// A function, what it may fail with (0: NULL or false), what comes to it, and how often it does at least: what was found,
+/// less what chance may take from the large numbers.
+type Trial = (&'static str, &'static [i32], Scene, u32);
 
 /// Does what comes to a function, while its n-th call is the one that fails. Whether there was such a call.
 type Scene = fn(&Bench, &mut Order<'_>) -> Outcome<bool>;
 
 /// Of the scanner, and of those who ask for merging.
 const MERGING: &[Trial] = &[
-    ("swapksm_folio_trylock", &[0], merging),
-    ("swapksm_items_alloc", &[0], merging),
-    ("swapksm_mm_read_trylock", &[0], merging),
-    ("swapksm_object_alloc", &[0], merging),
-    ("swapksm_page_try_get", &[0], merging),
-    ("swapksm_merge_first", &[libc::EBUSY, libc::ESTALE], merging),
+    ("swapksm_folio_trylock", &[0], merging, 10),
+    ("swapksm_items_alloc", &[0], merging, 3),
+    ("swapksm_mm_read_trylock", &[0], merging, 40),
+    ("swapksm_object_alloc", &[0], merging, 25),
+    ("swapksm_page_try_get", &[0], merging, 45),
+    (
+        "swapksm_merge_first",
+        &[libc::EBUSY, libc::ESTALE],
+        merging,
+        6,
+    ),
     (
         "swapksm_merge_into",
         &[libc::EBUSY, libc::ESTALE, libc::EINVAL],
         merging,
+        12,
     ),
-    ("swapksm_space_insert", &[libc::ENOMEM], merging),
+    ("swapksm_space_insert", &[libc::ENOMEM], merging, 3),
     (
         "swapksm_space_subscribe",
         &[libc::ENOMEM, libc::EAGAIN],
         merging,
+        3,
     ),
-    ("swapksm_split", &[0], splitting),
+    ("swapksm_split", &[0], splitting, 1),
 ];
 
 /// Of those who want their pages back.
@@ -119,45 +134,72 @@ const UNMERGING: &[Trial] = &[
         "swapksm_break_range",
         &[libc::ENOMEM, libc::EINTR, ERESTARTSYS],
         unmerging,
+        1,
     ),
     (
         "swapksm_break_all",
         &[libc::ENOMEM, ERESTARTSYS],
         unmerging_all,
+        3,
     ),
-    ("swapksm_break_range", &[libc::ENOMEM], unmerging_all),
+    ("swapksm_break_range", &[libc::ENOMEM], unmerging_all, 3),
     (
         "swapksm_mm_read_lock_killable",
         &[libc::EINTR],
         unmerging_all,
+        3,
     ),
     (
         "swapksm_unmark_all",
         &[libc::ENOMEM, libc::EINTR, ERESTARTSYS],
         leaving,
+        1,
     ),
 ];
 
 /// Of reclaim: an anon_vma whose lock somebody has ends the visit of a walker that only tries, and delays any other.
-const PUSHING_OUT: &[Trial] = &[("swapksm_anon_vma_trylock", &[0], pushing_out)];
+const PUSHING_OUT: &[Trial] = &[("swapksm_anon_vma_trylock", &[0], pushing_out, 30)];
+
+/// Of the thread that ends memberships, and of who reads /proc/PID/ksm_stat.
+const ENDING: &[Trial] = &[
+    ("swapksm_mm_read_trylock", &[0], ending, 1),
+    ("swapksm_mm_read_lock_killable", &[libc::EINTR], asking, 2),
+];
 
 /// Of page faults: NULL is out of memory.
-const READING_BACK: &[Trial] = &[("swapksm_swapin_copy", &[0, libc::EHWPOISON], reading_back)];
+const READING_BACK: &[Trial] = &[(
+    "swapksm_swapin_copy",
+    &[0, libc::EHWPOISON],
+    reading_back,
+    PAGES as u32,
+)];
 
 /// Of /dev/ksm.
 const DEVICE: &[Trial] = &[
-    ("swapksm_area_open", &[libc::ENOMEM, libc::EMFILE], device),
-    ("swapksm_all_mapped", &[libc::EINTR], device),
+    (
+        "swapksm_area_open",
+        &[libc::ENOMEM, libc::EMFILE],
+        device,
+        1,
+    ),
+    ("swapksm_all_mapped", &[libc::EINTR], device, 1),
     (
         "swapksm_madvise",
         &[libc::ENOMEM, libc::EINTR, libc::EAGAIN],
         device,
+        2,
     ),
-    ("swapksm_any_mergeable", &[libc::EINTR], device_with_a_gap),
+    (
+        "swapksm_any_mergeable",
+        &[libc::EINTR],
+        device_with_a_gap,
+        1,
+    ),
     (
         "swapksm_madvise_in_worker",
         &[libc::ENOMEM, libc::EINTR],
         closing,
+        1,
     ),
 ];
 
@@ -210,6 +252,10 @@ fn reclaim_functions(bench: &Bench) -> Outcome {
     trials(bench, PUSHING_OUT)
 }
 
+fn end_functions(bench: &Bench) -> Outcome {
+    trials(bench, ENDING)
+}
+
 fn fault_functions(bench: &Bench) -> Outcome {
     trials(bench, READING_BACK)
 }
@@ -221,14 +267,14 @@ fn device_functions(bench: &Bench) -> Outcome {
 /// Lets each function fail at its first call, then at its second, and so on, with each of its errors.
 fn trials(bench: &Bench, trials: &[Trial]) -> Outcome {
     let mut injection = prepare(bench, Scope::Task)?;
-    for &(name, errnos, scene) in trials {
+    for &(name, errnos, scene, least) in trials {
         for &errno in errnos {
             let _function = Function::choose(name, errno)?;
             let what = match errno {
                 0 => name.to_owned(),
                 errno => format!("{name}, errno {errno}"),
             };
-            each(&what, FIRST, |nth| {
+            each(&what, Series::new(least, MOST), |nth| {
                 let mut order = Order {
                     injection: &mut injection,
                     errno,
@@ -412,6 +458,62 @@ fn pushing_out(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     Ok(reached)
 }
 
+/// Pages go out and come back, are given up, written to and read, while the thread that ends memberships looks after each.
+fn ending(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    order.begin()?;
+    crowd.push_out()?;
+    bench.ksm.sync()?;
+    crowd.sharers[0].discard(0, 2)?;
+    crowd.sharers[1].write(2, 0x300)?;
+    crowd.sharers[2].touch(3)?;
+    bench.ksm.sync()?;
+    let reached = order.end()?;
+    in_order(bench)?;
+    crowd.verify()?;
+    // Of three pages one of three mappings has gone.
+    let sharing = (3 * PAGES - 3 - PAGES) as i64;
+    bench.ksm.counter_becomes("pages_sharing", sharing)?;
+    in_order(bench)?;
+    crowd.finish()?;
+    Ok(reached)
+}
+
+/// Somebody reads /proc/PID/ksm_stat of a process whose pages are out.
+fn asking(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
+    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+    crowd.push_out()?;
+    let path = format!("/proc/{}/ksm_stat", crowd.sharers[0].pid());
+    let read = || -> io::Result<String> {
+        let mut text = [0; 1024];
+        // One call: others would repeat it after EINTR.
+        let count = File::open(&path)?.read_at(&mut text, 0)?;
+        Ok(String::from_utf8_lossy(&text[..count]).into_owned())
+    };
+    let before = read().context(&path)?;
+    order.begin()?;
+    let asked = read();
+    let reached = order.end()?;
+    match asked {
+        Ok(text) => check!(
+            !reached && text == before,
+            "{path} could be read although its work failed ({reached}): {text}"
+        ),
+        Err(error) => {
+            order.passed(&path, reached, Err(error))?;
+        }
+    }
+    check_eq!(
+        read().context(&path)?,
+        before,
+        "{path} after it could not be read"
+    );
+    in_order(bench)?;
+    crowd.verify()?;
+    crowd.finish()?;
+    Ok(reached)
+}
+
 /// A process that left while its pages were out gets a copy of each; one of them cannot be had.
 fn reading_back(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     let mut crowd = Crowd::merged(bench, 3, PAGES)?;
@@ -419,6 +521,10 @@ fn reading_back(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     let mut reader = crowd.sharers.remove(0);
     reader.advise(0, PAGES, libc::MADV_UNMERGEABLE)?;
     let broken = order.nth as usize - 1;
+    if broken == PAGES {
+        // There is no such page, and no such call.
+        return Ok(false);
+    }
     order.begin()?;
     for index in 0..broken {
         reader.touch(index)?;

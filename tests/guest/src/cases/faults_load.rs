@@ -38,7 +38,6 @@ const UNLOADING: Series = Series {
     least: 1,
     most: 1000,
     misses: 4,
-    endless: false,
 };
 /// Whether merging works is tried after so many failures.
 const EVERY: u32 = 10;

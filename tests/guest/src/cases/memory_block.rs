@@ -56,6 +56,16 @@ impl Block {
         skip("no block of node 0 can be taken offline")
     }
 
+    /// Its physical address, in bytes.
+    pub fn address(&self) -> u64 {
+        self.frames.start * PAGE as u64
+    }
+
+    /// Whether the machine has it, online or not.
+    pub fn is_there(&self) -> bool {
+        std::path::Path::new(&self.state).exists()
+    }
+
     /// Whether a frame lies in the block.
     pub fn holds(&self, frame: u64) -> bool {
         self.frames.contains(&frame)

@@ -17,6 +17,7 @@ mod files;
 mod fork;
 mod fragments;
 mod hotplug;
+mod hotremove;
 mod kvm;
 mod mapping;
 mod memory_block;
@@ -33,6 +34,7 @@ pub mod races;
 mod rmap;
 mod scanner;
 mod secrets;
+mod slow_fault;
 mod small_swap;
 pub mod soak;
 mod soak_model;
@@ -92,6 +94,7 @@ pub fn all() -> Vec<&'static Case> {
         poison::CASES,
         numa::CASES,
         hotplug::CASES,
+        hotremove::CASES,
         suspend::CASES,
         swap::CASES,
         swap_numbers::CASES,
@@ -106,6 +109,7 @@ pub fn all() -> Vec<&'static Case> {
         rmap::CASES,
         oom::CASES,
         abuse::CASES,
+        slow_fault::CASES,
         secrets::CASES,
         stress::CASES,
         kvm::CASES,

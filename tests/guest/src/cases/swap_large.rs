@@ -4,24 +4,35 @@
 
 use std::fs;
 
-use super::common::{frames_become, same};
+use super::common::{frames_become, merged_crowd_in, same};
 use super::small_swap::SmallSwap;
 use super::swapping::{self, SwapIns};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
+use crate::cgroup::Group;
 use crate::check;
 use crate::pagemap;
 use crate::procfs;
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
+use crate::sys::{self, PAGE};
 use crate::wait;
 
 /// The cases.
-pub const CASES: &[Case] = &[Case::new(
-    "swap/large_folios",
-    "merged neighbours come back from zram as one large folio, for one process or for several",
-    large,
-)
-.room(Room::Swap)];
+pub const CASES: &[Case] = &[
+    Case::new(
+        "swap/large_folios",
+        "merged neighbours come back from zram as one large folio, for one process or for several",
+        large,
+    )
+    .room(Room::Swap),
+    Case::new(
+        "swap/large_folios_of_strangers",
+        "a large folio that came for one process is not mapped by another that is no relative of it",
+        strangers,
+    )
+    .room(Room::Swap)
+    .seconds(120),
+];
 
 const SIZE: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB";
 /// Pages of such a folio.
@@ -141,34 +152,140 @@ fn large(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// Pushes the pages out such that neighbours lie in neighbouring slots, page number and slot in step.
-fn push_out_in_step(region: &Region) -> Outcome {
-    let slots = |region: &Region| -> Outcome<Vec<Option<u64>>> {
-        Ok(region.pagemap()?.iter().map(|entry| entry.slot()).collect())
-    };
-    // Other pages take the slots before the first that is in step. The area's number is in the lowest five bits.
+/// Pages that take the slots before the first that is in step, as long as they are kept. An area's number is in the lowest
+/// five bits.
+fn take_slots() -> Outcome<Region> {
     let pad = Region::map(2 * ORDER_PAGES)?;
     pad.fill(|index| 0xAD00 + index as u64);
     for index in 0..pad.pages() {
         pad.advise_pages(index..index + 1, libc::MADV_PAGEOUT)
             .context("MADV_PAGEOUT")?;
-        let last = slots(&pad)?[index];
+        let last = pad.pagemap()?[index].slot();
         if last.is_some_and(|slot| (slot >> 5) % ORDER_PAGES as u64 == ORDER_PAGES as u64 - 1) {
             break;
         }
     }
+    Ok(pad)
+}
+
+/// Pushes the pages out such that neighbours lie in neighbouring slots, page number and slot in step.
+fn push_out_in_step(region: &Region) -> Outcome {
+    let slots = |region: &Region| -> Outcome<Vec<Option<u64>>> {
+        Ok(region.pagemap()?.iter().map(|entry| entry.slot()).collect())
+    };
+    let _pad = take_slots()?;
     swapping::drain_lru()?;
     region.advise(libc::MADV_PAGEOUT).context("MADV_PAGEOUT")?;
     let found = slots(region)?;
-    let in_step = |page: usize| {
-        let first = found[page].map(|slot| slot >> 5);
-        first.is_some_and(|first| first % ORDER_PAGES as u64 == 0)
-            && (0..ORDER_PAGES).all(|index| {
-                found[page + index].map(|slot| slot >> 5) == first.map(|first| first + index as u64)
-            })
-    };
-    match (0..PAGES).step_by(ORDER_PAGES).any(in_step) {
+    match any_in_step(&found) {
         true => Ok(()),
         false => skip(format!("the slots are not in step: {:?}", &found[..20])),
     }
+}
+
+/// Whether the pages of any large folio lie in neighbouring slots, page number and slot in step.
+fn any_in_step(slots: &[Option<u64>]) -> bool {
+    slots.chunks(ORDER_PAGES).any(|part| {
+        let first = part[0].map(|slot| slot >> 5);
+        first.is_some_and(|first| first % ORDER_PAGES as u64 == 0)
+            && (0..ORDER_PAGES).all(|index| {
+                part.get(index).copied().flatten().map(|slot| slot >> 5)
+                    == first.map(|first| first + index as u64)
+            })
+    })
+}
+
+fn strangers(bench: &Bench) -> Outcome {
+    let small = SmallSwap::take(4096)?;
+    if swapping::zswap() {
+        return skip("zswap keeps the kernel from reading large folios");
+    }
+    // Each CPU has slots of its own: all that goes out does so on this one.
+    let first_cpu = 1u64;
+    let mask = std::ptr::from_ref(&first_cpu) as usize;
+    sys::syscall(libc::SYS_sched_setaffinity, [0, 8, mask, 0, 0, 0])
+        .context("sched_setaffinity")?;
+    // The one for whom it came maps it still, or has gone.
+    for gone in [false, true] {
+        stranger(bench, gone).context(format!("it has gone: {gone}"))?;
+    }
+    drop(small);
+    Ok(())
+}
+
+/// Two processes whose merged pages are out, neighbours in neighbouring slots. Other pages of the group may go out before
+/// them, and take slots; not many times.
+fn out_in_step(bench: &Bench, group: &Group) -> Outcome<Vec<Sharer>> {
+    const ATTEMPTS: usize = 50;
+    let mut shift = 0;
+    for _ in 0..ATTEMPTS {
+        let address = ADDRESS + shift * PAGE;
+        let both = merged_crowd_in(bench, 2, PAGES, || Region::map_at(address, PAGES))?;
+        bench.ksm.stop()?;
+        let _pad = take_slots()?;
+        swapping::drain_lru()?;
+        wait::until("all pages are out", || {
+            let out = sharer::swapped(&both)?;
+            if out < 2 * PAGES {
+                group.reclaim((2 * PAGES - out).div_ceil(2) * PAGE)?;
+            }
+            Ok((out == 2 * PAGES, out))
+        })?;
+        let entries = both[0].pagemap()?;
+        let slots: Vec<Option<u64>> = entries.iter().map(|entry| entry.slot()).collect();
+        // The pages before the first whose address is in step belong to no large folio.
+        if any_in_step(&slots[(ORDER_PAGES - shift) % ORDER_PAGES..]) {
+            return Ok(both);
+        }
+        crate::runner::log(&format!("slots from page {shift} on: {:?}", &slots[..20]));
+        let first = slots[0].map_or(0, |slot| slot >> 5) as usize;
+        shift = first % ORDER_PAGES;
+        sharer::finish(both)?;
+    }
+    skip("the slots are never in step")
+}
+
+fn stranger(bench: &Bench, gone: bool) -> Outcome {
+    let off = Large::set("never")?;
+    let group = Group::enter("strangers")?;
+    let mut both = out_in_step(bench, &group)?;
+    for sharer in &mut both {
+        sharer.advise(0, PAGES, libc::MADV_HUGEPAGE)?;
+    }
+    drop(off);
+    let _on = Large::set("always")?;
+    let before = Large::swapped_in()?;
+    for index in (0..PAGES).step_by(ORDER_PAGES) {
+        both[0].touch(index + 3)?;
+    }
+    let came = Large::swapped_in()? - before;
+    crate::runner::log(&format!("{came} large folios came"));
+    if came == 0 {
+        return skip("this swap device does not give back large folios");
+    }
+    let mut other = both.remove(1);
+    let mut first = both.pop();
+    if let Some(first) = first.take_if(|_| gone) {
+        first.finish()?;
+    }
+    other.verify()?;
+    if let Some(first) = &mut first {
+        first.verify()?;
+    }
+    // A page that no walk over the reverse mapping comes to can never be taken away again.
+    wait::until("the other one's pages can be pushed out", || {
+        let out = other.pagemap()?.iter().filter(|e| e.swapped()).count();
+        if out < PAGES {
+            group.reclaim(2 * PAGES * PAGE)?;
+        }
+        Ok((out == PAGES, out))
+    })?;
+    other.verify()?;
+    for index in 0..PAGES {
+        other.write(index, 0x6200 + index as u64)?;
+    }
+    if let Some(first) = first {
+        first.finish()?;
+    }
+    other.finish()
 }

@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/ksm_stat` while swapksm comes and goes.
+//! Files that are read without a pause while swapksm comes and goes.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::common::frames_become;
+use super::common::{frames_become, merged_crowd};
 use super::swapping::Crowd;
-use super::takeover::{begin, load, unload};
+use super::takeover::{begin, load, remove, unload, PATCH};
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::check;
+use crate::ksm::DIRECTORY;
 use crate::procfs::KERNELS_KEYS;
-use crate::sharer::Sharer;
+use crate::sharer::{self, Sharer};
+use crate::wait;
+use crate::worker::Worker;
 
 /// The cases.
-pub const CASES: &[Case] = &[Case::new(
-    "takeover/readers",
-    "ksm_stat of merged processes is read without a pause while swapksm is loaded and unloaded",
-    readers,
-)
-.room(Room::Takeover)
-.seconds(300)];
+pub const CASES: &[Case] = &[
+    Case::new(
+        "takeover/readers",
+        "ksm_stat of merged processes is read without a pause while swapksm is loaded and unloaded",
+        readers,
+    )
+    .room(Room::Takeover)
+    .seconds(300),
+    Case::new(
+        "takeover/waiting_for_sync",
+        "processes that wait for what is pending go on when it is done by who hands back",
+        waiting_for_sync,
+    )
+    .room(Room::Takeover)
+    .seconds(600),
+];
 
 const PAGES: usize = 128;
 const CYCLES: usize = 5;
@@ -97,4 +110,45 @@ fn cycle(bench: &Bench, crowd: &mut Crowd) -> Outcome {
     crowd.push_out()?;
     unload()?;
     crowd.verify()
+}
+
+/// Handing back ends what is still merged, in its own context, after the reaper has gone to sleep; then it takes the files
+/// away, which waits for who reads one of them.
+fn waiting_for_sync(bench: &Bench) -> Outcome {
+    /// Processes whose pages there are to end, and pages of each: what that takes is when readers come.
+    const PROCESSES: usize = 4;
+    const PAGES: usize = 2048;
+    const READERS: usize = 3;
+    begin()?;
+    for number in 0..CYCLES {
+        load()?;
+        let mut sharers = merged_crowd(bench, PROCESSES, PAGES)?;
+        let readers: Vec<Worker> = (0..READERS).map(|_| reader()).collect::<Outcome<_>>()?;
+        let asked = fs::write(format!("{PATCH}/enabled"), "0");
+        let gone = wait::until("swapksm has handed back", || {
+            Ok((!Path::new(PATCH).exists(), ()))
+        });
+        // A signal ends their waiting, and so lets everybody go on.
+        drop(readers);
+        asked.context("writing 0 to enabled")?;
+        gone.context(format!("cycle {number}"))?;
+        remove(c"swapksm")?;
+        sharer::verify(&mut sharers)?;
+        sharer::finish(sharers)?;
+    }
+    Ok(())
+}
+
+/// A process that reads `sync` again and again, until it is dropped.
+fn reader() -> Outcome<Worker> {
+    let mut worker = Worker::start("reader of sync", |steps| {
+        steps.step(0)?;
+        loop {
+            // It comes and goes.
+            let _ = fs::read(format!("{DIRECTORY}/sync"));
+        }
+    })?;
+    worker.arrived()?;
+    worker.go(0)?;
+    Ok(worker)
 }
