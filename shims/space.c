@@ -136,9 +136,9 @@ static bool try_start_write(struct vm_area_struct *vma, unsigned int *patience_u
 /* All that mm_take_all_locks() would wait for without end: it does so with a mutex that all of the machine needs. */
 static bool try_start_writes(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	unsigned int patience_us = READERS_LEAVE_US;
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma) {
 		if (!try_start_write(vma, &patience_us))

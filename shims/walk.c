@@ -262,7 +262,7 @@ bool swapksm_flags_compatible(const struct file *file, unsigned long vm_flags)
 	return !(vm_flags & VM_MERGEABLE) && can_be_merged(file, vm_flags);
 }
 
-bool swapksm_vma_is_anonymous(const struct vm_area_struct *vma)
+bool swapksm_vma_is_anonymous(struct vm_area_struct *vma)
 {
 	return vma_is_anonymous(vma);
 }

@@ -71,7 +71,7 @@ bool swapksm_vma_compatible(struct vm_area_struct *vma);
 bool swapksm_flags_compatible(const struct file *file, unsigned long vm_flags);
 bool swapksm_vma_is_mergeable(const struct vm_area_struct *vma);
 /* No file is behind it: no fault in it waits for one. */
-bool swapksm_vma_is_anonymous(const struct vm_area_struct *vma);
+bool swapksm_vma_is_anonymous(struct vm_area_struct *vma);
 /* VM_MERGEABLE */
 u64 swapksm_vm_mergeable(void);
 struct mm_struct *swapksm_vma_mm(struct vm_area_struct *vma);

@@ -173,7 +173,7 @@ pub(crate) unsafe fn swapksm_vma_mm(vma: *mut vm_area_struct) -> *mut mm_struct 
 }
 
 /// There are no others.
-pub(crate) unsafe fn swapksm_vma_is_anonymous(_vma: *const vm_area_struct) -> bool {
+pub(crate) unsafe fn swapksm_vma_is_anonymous(_vma: *mut vm_area_struct) -> bool {
     true
 }
 
