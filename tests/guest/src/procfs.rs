@@ -34,6 +34,12 @@ pub fn vmstat(key: &str) -> Outcome<i64> {
     field("/proc/vmstat", key)
 }
 
+/// Pages that have gone to swap, wherever that is.
+pub fn pages_out() -> Outcome<i64> {
+    // A kernel without zswap has no such line.
+    Ok(vmstat("pswpout")? + vmstat("zswpout").unwrap_or(0))
+}
+
 /// Free pages that are on CPUs' own lists.
 pub fn pages_on_cpus() -> Outcome<i64> {
     let path = "/proc/zoneinfo";

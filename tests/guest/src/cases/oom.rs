@@ -99,6 +99,12 @@ fn killed(bench: &Bench) -> Outcome {
         ROUNDS,
         "processes that the OOM killer took"
     );
+    // Not because the whole machine was out of memory.
+    let at_limit = group.event("oom")? as usize;
+    check!(
+        at_limit >= ROUNDS,
+        "the group was out of memory {at_limit} times, for {ROUNDS} processes"
+    );
     sharer::finish(honest)
 }
 

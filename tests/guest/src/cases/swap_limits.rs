@@ -10,6 +10,7 @@ use crate::cgroup::Group;
 use crate::check;
 use crate::content::Random;
 use crate::pagemap::{self, FLAG_KSM};
+use crate::procfs;
 use crate::sharer::{self, Sharer};
 use crate::sys::{self, Ended, PAGE};
 use crate::wait;
@@ -142,6 +143,7 @@ fn slots_reused(bench: &Bench) -> Outcome {
     )?);
     bench.ksm.set("sleep_millisecs", 1)?;
     let mut random = Random::new(bench.seed);
+    let before = procfs::pages_out()?;
     for step in 0..400 {
         let who = random.below(sharers.len() as u64) as usize;
         let at = random.below(PAGES as u64) as usize;
@@ -163,6 +165,11 @@ fn slots_reused(bench: &Bench) -> Outcome {
         };
         done.context(format!("step {step} of seed {}", bench.seed))?;
     }
+    let out = procfs::pages_out()? - before;
+    check!(
+        out > SLOTS as i64,
+        "{out} pages went out to {SLOTS} slots: none need have been reused"
+    );
     sharer::verify(&mut sharers)?;
     sharer::finish(sharers)
 }

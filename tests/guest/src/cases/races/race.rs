@@ -167,12 +167,6 @@ pub fn pause(random: &mut Random) {
     std::thread::sleep(Duration::from_micros(random.below(longest)));
 }
 
-/// Pages that have gone to swap, wherever that is.
-pub fn pages_out() -> Outcome<i64> {
-    // A kernel without zswap has no such line.
-    Ok(procfs::vmstat("pswpout")? + procfs::vmstat("zswpout").unwrap_or(0))
-}
-
 /// What must come about during a race, as there was none otherwise.
 struct Need {
     what: String,
@@ -265,7 +259,7 @@ impl Race<'_> {
             Ok(())
         })?;
         race.group = Some(group);
-        race.needs("pages written to swap", 1, pages_out)?;
+        race.needs("pages written to swap", 1, procfs::pages_out)?;
         // The kernel's own KSM knows nothing of merged pages that are out.
         if bench.ksm.has(NODES_OUT) {
             race.needs_count("looks that found merged pages out", 1, merged)?;
