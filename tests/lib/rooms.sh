@@ -5,14 +5,18 @@
 # room_options ROOM: options of tools/vm run
 room_options() {
 	# A disk that breaks on demand.
-	local breakable=(--module null_blk)
+	local breakable=(--module null_blk) more=()
 	case $1 in
 	plain) echo ;;
 	swap-disk) echo --swap 128M "${breakable[@]}" ;;
 	swap-zram) echo --zram 128M "${breakable[@]}" ;;
 	swap-zswap) echo --swap 128M --append zswap.enabled=1 "${breakable[@]}" ;;
 	# Part of the memory is movable, so that memory can be taken offline.
-	numa) echo --numa 2 --swap 128M --append kernelcore=400M ;;
+	numa)
+		# What KASAN takes at boot lies anywhere in the memory of a node: there must be blocks without.
+		! debug_flavour "$kernel" >/dev/null || more=(--mem 2G)
+		echo --numa 2 --swap 128M --append kernelcore=400M "${more[@]}"
+		;;
 	takeover) echo --no-load --swap 128M ;;
 	faults) echo --swap 128M "${breakable[@]}" ;;
 	# The translator's CPU can run guests of its own.

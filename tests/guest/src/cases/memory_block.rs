@@ -119,9 +119,10 @@ impl Block {
     /// Maps `pages` pages whose frames lie in the block.
     pub fn map_inside(&self, pages: usize) -> Outcome<Region> {
         let region = Region::map(pages)?;
-        // Takes all of the block and more; what lies elsewhere is given back.
-        let ballast =
-            numa::map_pages_on(0, 3 * (self.frames.end - self.frames.start) as usize / 2)?;
+        // Takes all of the block and more, until enough of it is found; what lies elsewhere is given back.
+        let block = (self.frames.end - self.frames.start) as usize;
+        let most = (3 * block / 2).max(free_movable()?.saturating_sub(LEFT));
+        let ballast = numa::map_pages_on(0, most)?;
         let mut found = 0;
         for index in 0..ballast.pages() {
             ballast.poke(index, 0, 1);
