@@ -29,6 +29,11 @@ static inline bool swapksm_pte_is_watched(pte_t pte)
 {
 	return pte_uffd_wp(pte);
 }
+
+static inline bool swapksm_swp_pte_is_watched(pte_t pte)
+{
+	return pte_swp_uffd_wp(pte);
+}
 #else
 static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
 {
@@ -40,6 +45,11 @@ static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsig
 static inline bool swapksm_pte_is_watched(pte_t pte)
 {
 	return pte_uffd(pte);
+}
+
+static inline bool swapksm_swp_pte_is_watched(pte_t pte)
+{
+	return pte_swp_uffd(pte);
 }
 #endif
 

@@ -18,6 +18,43 @@
 #include "swapin.h"
 #include "walk.h"
 
+/* The swap entry at @addr, if @folio has it; it may change the next moment. */
+static bool entry_of(struct folio *folio, struct mm_struct *mm, unsigned long addr, swp_entry_t *entry)
+{
+	const swp_entry_t first = folio->swap;
+
+	switch (swapksm_pte_read(mm, addr, &entry->val)) {
+	case SWAPKSM_PTE_SWAP:
+	case SWAPKSM_PTE_SWAP_EXCLUSIVE:
+		break;
+	default:
+		return false;
+	}
+	return swp_type(*entry) == swp_type(first) && swp_offset(*entry) >= swp_offset(first) &&
+	       swp_offset(*entry) < swp_offset(first) + folio_nr_pages(folio);
+}
+
+/* The page that do_swap_page() takes for @entry (folio_file_page()). */
+static unsigned long page_of(const struct folio *folio, swp_entry_t entry)
+{
+	return swp_offset(entry) - swp_offset(folio->swap);
+}
+
+/*
+ * Does a walk that begins at the folio's anon_vma come to this VMA? The anon_vma lives as long as the folio is mapped, and
+ * (SLAB_TYPESAFE_BY_RCU) until rcu_read_unlock() then; without a mapping its address is all there is.
+ */
+static bool is_relative(struct folio *folio, struct anon_vma *anon_vma, struct vm_area_struct *vma)
+{
+	bool found = anon_vma == vma->anon_vma || anon_vma == vma->anon_vma->root;
+
+	rcu_read_lock();
+	if (!found && folio_mapped(folio))
+		found = READ_ONCE(anon_vma->root) == vma->anon_vma->root;
+	rcu_read_unlock();
+	return found;
+}
+
 /*
  * A large folio is read for one of those that have its entries, and comes into the reverse mapping of that one: another one's
  * mapping in it no walk finds, and the anon_vma may go before that mapping (__folio_set_anon(), unlink_anon_vmas() in
@@ -26,32 +63,14 @@
 static enum swapksm_swapin_kind large_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
 {
 	struct anon_vma *anon_vma = folio_anon_vma(folio);
-	unsigned long entry;
-	pgoff_t index;
+	swp_entry_t entry;
 
-	if (!anon_vma || !folio_test_swapcache(folio))
+	/* Without the entry the fault will find that it has changed. */
+	if (!anon_vma || !folio_test_swapcache(folio) || !entry_of(folio, vma->vm_mm, addr, &entry))
 		return SWAPKSM_SWAPIN_LARGE;
-	switch (swapksm_pte_read(vma->vm_mm, addr, &entry)) {
-	case SWAPKSM_PTE_SWAP:
-	case SWAPKSM_PTE_SWAP_EXCLUSIVE:
-		break;
-	default:
-		/* The fault will find that it is no swap entry any more. */
-		return SWAPKSM_SWAPIN_LARGE;
-	}
-	index = folio->index + swp_offset((swp_entry_t) { entry }) - swp_offset(folio->swap);
-	if (index == swapksm_anon_index(vma, addr) && anon_vma->root == vma->anon_vma->root)
+	if (folio->index + page_of(folio, entry) == swapksm_anon_index(vma, addr) && is_relative(folio, anon_vma, vma))
 		return SWAPKSM_SWAPIN_LARGE;
 	return SWAPKSM_SWAPIN_LARGE_FOREIGN;
-}
-
-void swapksm_swapin_break_up(struct folio *folio)
-{
-	if (folio_mapped(folio))
-		/* Who else has a reference for a moment makes it fail. */
-		split_folio(folio);
-	else if (!folio_test_dirty(folio) && !folio_test_writeback(folio))
-		swap_cache_del_folio(folio);
 }
 
 enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
@@ -130,7 +149,7 @@ struct folio *swapksm_swapin_poisoned(void)
 	return ERR_PTR(-EHWPOISON);
 }
 
-struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+static struct folio *copy_of(struct page *page, struct vm_area_struct *vma, unsigned long addr)
 {
 	struct folio *copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr);
 
@@ -140,7 +159,7 @@ struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vm
 		folio_put(copy);
 		return NULL;
 	}
-	if (copy_mc_user_highpage(folio_page(copy, 0), folio_page(folio, 0), addr, vma)) {
+	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
 		folio_put(copy);
 		return ERR_PTR(-EHWPOISON);
 	}
@@ -151,4 +170,68 @@ struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vm
 	count_vm_event(KSM_SWPIN_COPY);
 #endif
 	return copy;
+}
+
+struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+{
+	return copy_of(folio_page(folio, 0), vma, addr);
+}
+
+/* As the end of do_swap_page() (mm/memory.c) with a copy, for one page of a large folio. Not writable: a write asks again. */
+static bool map_instead(struct folio *copy, struct folio *folio, swp_entry_t entry, struct vm_area_struct *vma,
+			unsigned long addr)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	pmd_t *pmd = mm_find_pmd(mm, addr);
+	bool same, done = false;
+	spinlock_t *ptl;
+	pte_t *ptep, old, new;
+
+	ptep = pmd ? pte_offset_map_lock(mm, pmd, addr, &ptl) : NULL;
+	if (!ptep)
+		return true;
+	old = ptep_get(ptep);
+	same = !pte_none(old) && !pte_present(old) && softleaf_from_pte(old).val == entry.val;
+	if (same && swapksm_swp_pte_is_watched(old))
+		goto unlock;
+	done = true;
+	if (!same)
+		goto unlock;
+	new = mk_pte(folio_page(copy, 0), vma->vm_page_prot);
+	if (pte_swp_soft_dirty(old))
+		new = pte_mksoft_dirty(new);
+	inc_mm_counter(mm, MM_ANONPAGES);
+	dec_mm_counter(mm, MM_SWAPENTS);
+	folio_get(copy);
+	folio_add_new_anon_rmap(copy, vma, addr, RMAP_EXCLUSIVE);
+	folio_add_lru_vma(copy, vma);
+	folio_put_swap(folio, folio_page(folio, page_of(folio, entry)));
+	set_pte_at(mm, addr, ptep, new);
+	update_mmu_cache(vma, addr, ptep);
+unlock:
+	pte_unmap_unlock(ptep, ptl);
+	return done;
+}
+
+enum swapksm_swapin_mapped swapksm_swapin_map_copy(struct folio *folio, struct vm_area_struct *vma,
+						   unsigned long addr)
+{
+	struct folio *copy;
+	struct page *page;
+	swp_entry_t entry;
+	bool done;
+
+	/* What was not read the fault tells of. */
+	if (!entry_of(folio, vma->vm_mm, addr, &entry) || !folio_test_uptodate(folio))
+		return SWAPKSM_SWAPIN_MAPPED;
+	page = folio_page(folio, page_of(folio, entry));
+	if (PageHWPoison(page))
+		return SWAPKSM_SWAPIN_BROKEN;
+	copy = copy_of(page, vma, addr);
+	if (IS_ERR_OR_NULL(copy))
+		return copy ? SWAPKSM_SWAPIN_BROKEN : SWAPKSM_SWAPIN_NOT_NOW;
+	done = map_instead(copy, folio, entry, vma, addr);
+	folio_unlock(copy);
+	folio_put(copy);
+	return done ? SWAPKSM_SWAPIN_MAPPED : SWAPKSM_SWAPIN_NOT_NOW;
 }

@@ -23,11 +23,17 @@ enum swapksm_swapin_kind {
 enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 
 /*
- * Does away with a large folio that @folio's locker must not map, so that a fault that is tried again finds small ones, or
- * reads anew: it is split where it is mapped, and leaves the swap cache where it is not and has nothing that swap has not.
- * Neither may be possible now. The caller's reference and lock stay. No lock of ours held. May sleep.
+ * Maps a private copy of the page of a large @folio that the swap entry at @addr names, in place of the fault: its own way to
+ * map a copy drops the counts of all entries of @folio. The fault finds that its entry has changed, and is over or comes again.
+ * @folio locked, the mmap lock or the VMA's lock held for reading, no lock of ours. May sleep.
  */
-void swapksm_swapin_break_up(struct folio *folio);
+enum swapksm_swapin_mapped {
+	SWAPKSM_SWAPIN_MAPPED,		/* or the entry had changed before */
+	SWAPKSM_SWAPIN_NOT_NOW,		/* no memory; or userfaultfd is to be told of writes, which only the fault knows to keep */
+	SWAPKSM_SWAPIN_BROKEN,		/* the memory cannot be read */
+};
+
+enum swapksm_swapin_mapped swapksm_swapin_map_copy(struct folio *folio, struct vm_area_struct *vma, unsigned long addr);
 
 bool swapksm_folio_is_poisoned(struct folio *folio);
 /* Can its content be looked at? Not if it is broken, or in a device's memory, which has no address (migrate_vma_pages()). */

@@ -147,10 +147,19 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             (Answer::Folio, unsafe { b::swapksm_folio_pages(folio) })
         }
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_LARGE_FOREIGN => {
-            // Neither the folio, for the fault's reverse mapping, nor a copy, for the counts. The fault is tried again.
-            // SAFETY: Locked; no lock of ours is held.
-            unsafe { b::swapksm_swapin_break_up(folio) };
-            return Answer::Later;
+            // Not the folio, for its reverse mapping does not lead here; and not a copy in the fault's way, as above.
+            // SAFETY: As the module says.
+            let mapped = unsafe { b::swapksm_swapin_map_copy(folio, fault.vma, fault.address) };
+            suspect_range(fault, 1);
+            return match mapped {
+                b::swapksm_swapin_mapped_SWAPKSM_SWAPIN_MAPPED => {
+                    fault.count(|swapins| &swapins.copied);
+                    // The fault finds its entry changed.
+                    Answer::Folio
+                }
+                b::swapksm_swapin_mapped_SWAPKSM_SWAPIN_BROKEN => Answer::Poisoned,
+                _ => Answer::Later,
+            };
         }
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
             // SAFETY: As ours.

@@ -193,7 +193,15 @@ pub(crate) unsafe fn swapksm_swapin_kind(
     }
 }
 
-pub(crate) unsafe fn swapksm_swapin_break_up(_folio: *mut folio) {
+pub(crate) type swapksm_swapin_mapped = u32;
+pub(crate) const swapksm_swapin_mapped_SWAPKSM_SWAPIN_MAPPED: u32 = 0;
+pub(crate) const swapksm_swapin_mapped_SWAPKSM_SWAPIN_BROKEN: u32 = 2;
+
+pub(crate) unsafe fn swapksm_swapin_map_copy(
+    _folio: *mut folio,
+    _vma: *mut vm_area_struct,
+    _addr: usize,
+) -> swapksm_swapin_mapped {
     unreachable!("there are no large folios")
 }
 
