@@ -30,6 +30,7 @@ mod machine;
 #[allow(clippy::duplicate_mod, reason = "the engine keeps its own to itself")]
 #[path = "../../../kmod/engine/nh.rs"]
 mod nh;
+mod offline;
 mod processes;
 mod reuse;
 #[path = "../../../kmod/stats.rs"]

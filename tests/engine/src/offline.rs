@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that goes offline with a page in it that cannot be moved.
+
+use crate::{
+    config::RUN_STOP,
+    engine,
+    machine::{
+        fault::{advise, write},
+        folio::{swapksm_folio_node, Frame},
+        mm::{end_mms, mm_struct},
+    },
+    processes::{check, load, turn, unload},
+    steps::{pfn, swap_out, until},
+};
+
+/// A page that breaks while it is in the swap cache stays there, with whoever found it broken as a user, and memory goes
+/// offline around it. The node forgets it, and may be freed; so the page must not name the node any more.
+#[test]
+fn a_page_that_stays_in_memory_that_goes_names_no_node() {
+    let _turn = turn();
+    load(1);
+    let (one, two) = (mm_struct::new(None), mm_struct::new(None));
+    for mm in [one, two] {
+        advise(mm, true);
+        assert!(write(mm, 0, 1).is_ok());
+    }
+    until("merged", || pfn(one).is_some() && pfn(one) == pfn(two));
+    assert!(engine::set_run(RUN_STOP).is_ok());
+
+    let page = Frame::of_pfn(pfn(one).expect("a page in memory"));
+    assert!(page.try_get());
+    assert_eq!(swap_out(one), swap_out(two));
+    // SAFETY: We have a reference.
+    let node = || unsafe { swapksm_folio_node(page.as_ptr()) };
+    assert!(!node().is_null(), "it is merged, and in the swap cache");
+
+    engine::memory_going_offline();
+    engine::memory_offline(page.pfn(), 1);
+    engine::memory_settled();
+    assert!(node().is_null(), "it names a node that has forgotten it");
+    check();
+
+    page.put();
+    for mm in [one, two] {
+        mm.put_user();
+    }
+    end_mms();
+    unload();
+}
