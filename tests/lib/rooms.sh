@@ -74,9 +74,22 @@ run_room() {
 	fi
 }
 
+# half_patched LOG: did the kernel die of an int3 that is none? While an instruction is patched it begins with one for a moment
+# (arch/x86/kernel/alternative.c); QEMU's translator may run that when all is over. What stands before RIP is the new
+# instruction then. Who jumps to where int3s are, as between functions, has one there.
+half_patched() {
+	awk '
+		/Oops: int3/ { oops = 1 }
+		oops && /Code: / {
+			for (i = 2; i <= NF; i++)
+				if ($i ~ /^</) { found = $(i - 1) != "cc"; exit }
+		}
+		END { exit !found }' "$1"
+}
+
 # run_machine ROOM VM-OPTION… -- CASE…: every case gets a result, also when one of them takes the machine down
 run_machine() {
-	local room=$1 rc asked left name options for_guest other time=1200
+	local room=$1 rc asked left name options for_guest other time=1200 again=2
 	# Kernels with checkers are some ten times slower.
 	! debug_flavour "$kernel" >/dev/null || time=5400
 	time=$((time + MORE_TIME))
@@ -103,7 +116,10 @@ run_machine() {
 			show_log "$name"
 		done
 		mapfile -t left < <(printf '%s\n' "${ANSWERED[@]}" | grep -vxFf - <(printf '%s\n' "${asked[@]}") || true)
-		if [ ${#left[@]} -gt 0 ]; then
+		if [ ${#left[@]} -gt 0 ] && [ "$again" -gt 0 ] && half_patched "$LAST_LOG"; then
+			again=$((again - 1))
+			say "$room: QEMU's translator ran a half-patched instruction in ${left[0]} (Oops: int3 where none is); once more"
+		elif [ ${#left[@]} -gt 0 ]; then
 			# The first without a result was at work when the machine went.
 			result fail "${left[0]}" "$(explain_end "$room" "$rc")"
 			show_log "${left[0]}" 120
