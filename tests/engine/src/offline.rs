@@ -3,15 +3,13 @@
 //! Memory that goes offline with a page in it that cannot be moved.
 
 use crate::{
-    config::RUN_STOP,
     engine,
     machine::{
-        fault::{advise, write},
         folio::{swapksm_folio_node, Frame},
-        mm::{end_mms, mm_struct},
+        mm::end_mms,
     },
     processes::{check, load, turn, unload},
-    steps::{pfn, swap_out, until},
+    steps::{merged_pair, pfn, swap_out},
 };
 
 /// A page that breaks while it is in the swap cache stays there, with whoever found it broken as a user, and memory goes
@@ -20,13 +18,7 @@ use crate::{
 fn a_page_that_stays_in_memory_that_goes_names_no_node() {
     let _turn = turn();
     load(1);
-    let (one, two) = (mm_struct::new(None), mm_struct::new(None));
-    for mm in [one, two] {
-        advise(mm, true);
-        assert!(write(mm, 0, 1).is_ok());
-    }
-    until("merged", || pfn(one).is_some() && pfn(one) == pfn(two));
-    assert!(engine::set_run(RUN_STOP).is_ok());
+    let (one, two) = merged_pair();
 
     let page = Frame::of_pfn(pfn(one).expect("a page in memory"));
     assert!(page.try_get());

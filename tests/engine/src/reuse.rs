@@ -3,14 +3,13 @@
 //! A swap entry that a merged page has given back, and that comes to a page of one who was a sharer.
 
 use crate::{
-    config::RUN_STOP,
     engine,
     machine::{
-        fault::{advise, fork, read, write},
-        mm::{address, end_mms, mm_struct},
+        fault::{fork, read, write},
+        mm::{address, end_mms},
     },
     processes::{check, load, turn, unload},
-    steps::{pfn, swap_out, until},
+    steps::{merged_pair, pfn, swap_out},
 };
 
 /// The node remembers its entry until it gets another. A page-table entry that names it may be that of somebody else's page:
@@ -19,13 +18,7 @@ use crate::{
 fn an_entry_with_a_new_owner_makes_no_sharer() {
     let _turn = turn();
     load(1);
-    let (one, two) = (mm_struct::new(None), mm_struct::new(None));
-    for mm in [one, two] {
-        advise(mm, true);
-        assert!(write(mm, 0, 1).is_ok());
-    }
-    until("merged", || pfn(one).is_some() && pfn(one) == pfn(two));
-    assert!(engine::set_run(RUN_STOP).is_ok());
+    let (one, two) = merged_pair();
 
     let old = swap_out(one);
     assert_eq!(old, swap_out(two));

@@ -4,10 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::machine::{
-    folio::Frame,
-    mm::{mm_struct, Pte},
-    reclaim::reclaim,
+use crate::{
+    config::RUN_STOP,
+    engine,
+    machine::{
+        fault::{advise, write},
+        folio::Frame,
+        mm::{mm_struct, Pte},
+        reclaim::reclaim,
+    },
 };
 
 /// What frame an mm's first page is in.
@@ -37,4 +42,16 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(60), "never {what}");
         std::thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// Two mms whose first pages, of content 1, are merged; the scanner is stopped.
+pub(crate) fn merged_pair() -> (&'static mm_struct, &'static mm_struct) {
+    let (one, two) = (mm_struct::new(None), mm_struct::new(None));
+    for mm in [one, two] {
+        advise(mm, true);
+        assert!(write(mm, 0, 1).is_ok());
+    }
+    until("merged", || pfn(one).is_some() && pfn(one) == pfn(two));
+    assert!(engine::set_run(RUN_STOP).is_ok());
+    (one, two)
 }

@@ -95,6 +95,13 @@ pub fn kill(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Moves the calling thread to a CPU.
+pub fn run_on(cpu: usize) -> io::Result<()> {
+    let mask = 1u64 << cpu;
+    let mask = std::ptr::from_ref(&mask) as usize;
+    syscall(libc::SYS_sched_setaffinity, [0, 8, mask, 0, 0, 0]).map(drop)
+}
+
 /// A raw system call that libc has no wrapper for.
 pub fn syscall(number: libc::c_long, a: [usize; 6]) -> io::Result<usize> {
     // SAFETY: callers pass arguments that are valid for the call they name.

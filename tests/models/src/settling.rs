@@ -92,8 +92,6 @@ struct State {
     done_seen: u8,
     /// What was pending when `sync` was called, and has not been looked at: still marked, or taken.
     owed: [bool; 2],
-    /// The same, taken by who finishes all.
-    owed_by_finisher: bool,
     broken: bool,
 }
 
@@ -201,7 +199,6 @@ impl Settling {
             (Step::SyncCall, Sync::Idle) if s.marker == Marker::Idle => {
                 s.first = s.done;
                 s.owed = [s.marked, s.taken];
-                s.owed_by_finisher = s.finishing;
                 s.done_seen = s.done;
                 Sync::Looking
             }
@@ -243,12 +240,11 @@ impl Settling {
             (Step::FinishMarks, Finisher::HasChunk) => {
                 s.says_queued = false;
                 s.finishing = std::mem::take(&mut s.marked);
-                s.owed_by_finisher |= std::mem::take(&mut s.owed[0]);
+                s.owed[0] = false;
                 Finisher::HasMarks
             }
             (Step::FinishJudge, Finisher::HasMarks) => {
                 s.pending -= u8::from(std::mem::take(&mut s.finishing));
-                s.owed_by_finisher = false;
                 Finisher::RoundOver
             }
             (Step::FinishLook, Finisher::RoundOver) if s.pending == 0 => {
@@ -286,7 +282,6 @@ impl Protocol for Settling {
             first: 0,
             done_seen: 0,
             owed: [false; 2],
-            owed_by_finisher: false,
             broken: false,
         }
     }

@@ -43,12 +43,13 @@ pub const CASES: &[Case] = &[
     .seconds(240),
 ];
 
-const PAGES: usize = 64;
+/// Pages of a process whose memory is in a block.
+pub const PAGES: usize = 64;
 /// Seconds after which who takes memory offline is told to give up.
 const GIVES_UP: Duration = Duration::from_secs(3);
 
 /// Processes of equal pages, all of them in the block, merged.
-fn merged_inside(bench: &Bench, block: &Block, count: usize) -> Outcome<Vec<Sharer>> {
+pub fn merged_inside(bench: &Bench, block: &Block, count: usize) -> Outcome<Vec<Sharer>> {
     let sharers = merged_crowd_in(bench, count, PAGES, || block.map_inside(PAGES))?;
     check_eq!(
         block.count(&sharers[0].frames()?),
@@ -206,18 +207,25 @@ fn offline_while_out(bench: &Bench) -> Outcome {
     crowd.finish()
 }
 
-/// All pages go out, some come back, for some of the processes; then the block goes offline.
-fn once_while_out(bench: &Bench, block: &Block, crowd: &mut Crowd, round: usize) -> Outcome {
+/// All pages of a crowd go out, and every other one comes back for one of the processes: how many of those are in the block,
+/// which is most of them.
+pub fn half_out(block: &Block, crowd: &mut Crowd, who: usize) -> Outcome<usize> {
     crowd.push_out()?;
     // What is read is in the swap cache for the others, the rest is out, or on its way.
-    crowd.sharers[round % 3].touch_every(0, 2)?;
-    let present = crowd.sharers[round % 3].frames()?;
+    crowd.sharers[who].touch_every(0, 2)?;
+    let present = crowd.sharers[who].frames()?;
     let inside = block.count(&present);
     check!(
         inside * 2 > present.len(),
         "{inside} of {} pages that came back are in the block",
         present.len()
     );
+    Ok(inside)
+}
+
+/// All pages go out, some come back, for some of the processes; then the block goes offline.
+fn once_while_out(bench: &Bench, block: &Block, crowd: &mut Crowd, round: usize) -> Outcome {
+    let inside = half_out(block, crowd, round % 3)?;
     let out = sharer::swapped(&crowd.sharers)?;
     check!(out > 0, "no page is out");
     block.offline_at_last()?;

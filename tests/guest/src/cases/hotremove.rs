@@ -3,15 +3,15 @@
 //! Memory that is taken out of the machine: its frames have no struct page any more, so whoever remembers one of them and
 //! looks it up dies of it.
 
-use std::ffi::CStr;
 use std::fs;
 
-use super::common::{frames_become, merged_crowd_in, same, self_check};
+use super::common::{frames_become, same, self_check};
+use super::hotplug::{half_out, merged_inside, PAGES};
 use super::memory_block::{Block, Filler};
 use super::numa;
 use super::swapping::{self, Crowd};
-use super::takeover;
-use crate::case::{fail, Bench, Case, Context, Outcome, Room};
+use super::takeover::Helper;
+use crate::case::{Bench, Case, Context, Outcome, Room};
 use crate::sharer::{self, Sharer};
 use crate::{check, check_eq};
 
@@ -33,25 +33,14 @@ pub const CASES: &[Case] = &[
     .seconds(240),
 ];
 
-const PAGES: usize = 64;
 const PROCESSES: usize = 3;
 
 /// The driver that takes memory out and puts it in.
-struct Driver;
+struct Driver(#[expect(dead_code, reason = "it is there until this is dropped")] Helper);
 
 impl Driver {
-    const FILE: &str = "hotremove.ko";
-    const NAME: &CStr = c"hotremove";
-
     fn load() -> Outcome<Driver> {
-        match takeover::insmod(Driver::FILE, c"") {
-            None => Ok(Driver),
-            Some(errno) => fail(format!(
-                "cannot load {}: {}",
-                Driver::FILE,
-                std::io::Error::from_raw_os_error(errno)
-            )),
-        }
+        Helper::load(c"hotremove", c"").map(Driver)
     }
 
     fn order(&self, what: &str, block: &Block) -> Outcome {
@@ -79,12 +68,6 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = takeover::remove(Driver::NAME);
-    }
-}
-
 /// The block is out during `meanwhile`, and put in whatever comes of that.
 fn while_out_of_the_machine(
     driver: &Driver,
@@ -106,9 +89,7 @@ fn removed(bench: &Bench) -> Outcome {
 
 /// All pages of some processes lie merged in the block when it is taken out.
 fn once(bench: &Bench, block: &Block, driver: &Driver) -> Outcome {
-    let mut sharers = merged_crowd_in(bench, PROCESSES, PAGES, || block.map_inside(PAGES))?;
-    let inside = block.count(&sharers[0].frames()?);
-    check_eq!(inside, PAGES, "merged pages in the block before");
+    let mut sharers = merged_inside(bench, block, PROCESSES)?;
     bench.ksm.start()?;
     while_out_of_the_machine(driver, block, || {
         frames_become(&sharers, PAGES)?;
@@ -139,16 +120,7 @@ fn removed_while_out(bench: &Bench) -> Outcome {
     let (block, driver) = (Block::find()?, Driver::load()?);
     let _filler = Filler::make(&block)?;
     let mut crowd = Crowd::merged_in(bench, PROCESSES, MANY, || numa::map_near(0, MANY))?;
-    crowd.push_out()?;
-    // What is read is in the swap cache for the others, the rest is out, or on its way.
-    crowd.sharers[0].touch_every(0, 2)?;
-    let present = crowd.sharers[0].frames()?;
-    let inside = block.count(&present);
-    check!(
-        inside * 2 > present.len(),
-        "{inside} of {} pages that came back are in the block",
-        present.len()
-    );
+    half_out(&block, &mut crowd, 0)?;
     bench.ksm.start()?;
     while_out_of_the_machine(&driver, &block, || {
         let out = sharer::swapped(&crowd.sharers)?;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 
 use super::common::{frames_become, merged_crowd, same};
-use super::takeover;
+use super::takeover::Helper;
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::pagemap;
 use crate::procfs;
@@ -30,27 +30,9 @@ const PAGES: usize = 32;
 const DEVICE: &str = "/dev/swapksm-slowfault";
 const PARAMETERS: &str = "/sys/module/slowfault/parameters";
 
-/// The driver of memory whose first write lasts; gone when dropped.
-struct Driver;
-
-impl Driver {
-    fn load() -> Outcome<Driver> {
-        const FILE: &str = "slowfault.ko";
-        match takeover::insmod(FILE, c"") {
-            None => Ok(Driver),
-            Some(errno) => fail(format!("cannot load {FILE}: error {errno}")),
-        }
-    }
-
-    fn waiting() -> Outcome<i64> {
-        procfs::number(&format!("{PARAMETERS}/waiting"))
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = takeover::remove(c"slowfault");
-    }
+/// How many are in a page fault that lasts.
+fn faults() -> Outcome<i64> {
+    procfs::number(&format!("{PARAMETERS}/waiting"))
 }
 
 /// All who wait go on when it is dropped.
@@ -89,7 +71,7 @@ fn stuck(steps: &mut Steps) -> Outcome {
         unsafe { (slow as *mut u8).write_volatile(1) }
     });
     wait::until("the page fault lasts", || {
-        let waiting = Driver::waiting()?;
+        let waiting = faults()?;
         Ok((waiting > 0, waiting))
     })?;
     region.mergeable()?;
@@ -102,7 +84,7 @@ fn stuck(steps: &mut Steps) -> Outcome {
 }
 
 fn slow_fault(bench: &Bench) -> Outcome {
-    let _driver = Driver::load()?;
+    let _driver = Helper::load(c"slowfault", c"")?;
     let mut worker = Worker::start("process whose page fault lasts", stuck)?;
     let waiting = Waiting;
     let addr = worker.arrived()? as usize;
@@ -114,7 +96,7 @@ fn slow_fault(bench: &Bench) -> Outcome {
     bench.ksm.start()?;
     sharers.push(Sharer::start(PAGES, same)?);
     frames_become(&sharers, PAGES)?;
-    check_eq!(Driver::waiting()?, 1, "page faults that last");
+    check_eq!(faults()?, 1, "page faults that last");
     waiting.end()?;
     worker.step(0)?;
     let merged = || -> Outcome<bool> {
@@ -124,7 +106,7 @@ fn slow_fault(bench: &Bench) -> Outcome {
     wait::until("its pages are merged when the page fault is over", || {
         Ok((merged()?, ()))
     })?;
-    check!(Driver::waiting()? == 0, "a page fault lasts still");
+    check!(faults()? == 0, "a page fault lasts still");
     worker.finish()?;
     sharer::verify(&mut sharers)?;
     sharer::finish(sharers)

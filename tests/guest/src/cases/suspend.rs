@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::common::{frames_become, merged_crowd, same, self_check};
 use super::swapping::{self, Crowd};
-use super::takeover::{insmod, remove};
+use super::takeover::Helper;
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::check_eq;
@@ -125,25 +125,10 @@ impl Drop for NoPort {
 }
 
 /// Wakes the machine every so often while it lives: no device of QEMU's could.
-struct Waker;
-
-impl Waker {
-    const FILE: &str = "wake.ko";
-
-    fn new() -> Outcome<Waker> {
-        let parameters = format!("after_ms={}\0", 2000 * slow::factor());
-        let parameters = CStr::from_bytes_until_nul(parameters.as_bytes()).unwrap_or_default();
-        match insmod(Waker::FILE, parameters) {
-            None => Ok(Waker),
-            Some(errno) => fail(format!("cannot load {}: error {errno}", Waker::FILE)),
-        }
-    }
-}
-
-impl Drop for Waker {
-    fn drop(&mut self) {
-        let _ = remove(c"wake");
-    }
+fn waker() -> Outcome<Helper> {
+    let parameters = format!("after_ms={}\0", 2000 * slow::factor());
+    let parameters = CStr::from_bytes_until_nul(parameters.as_bytes()).unwrap_or_default();
+    Helper::load(c"wake", parameters)
 }
 
 /// Sleeps until something wakes the machine.
@@ -153,7 +138,7 @@ fn sleep() -> Outcome {
     let slept = || procfs::number(SUCCESS);
     let before = slept()?;
     let _port = NoPort::new()?;
-    let _waker = Waker::new()?;
+    let _waker = waker()?;
     for _ in 0..TRIES {
         match freeze() {
             // Waked before it slept.

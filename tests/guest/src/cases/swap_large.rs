@@ -201,10 +201,7 @@ fn strangers(bench: &Bench) -> Outcome {
         return skip("zswap keeps the kernel from reading large folios");
     }
     // Each CPU has slots of its own: all that goes out does so on this one.
-    let first_cpu = 1u64;
-    let mask = std::ptr::from_ref(&first_cpu) as usize;
-    sys::syscall(libc::SYS_sched_setaffinity, [0, 8, mask, 0, 0, 0])
-        .context("sched_setaffinity")?;
+    sys::run_on(0).context("sched_setaffinity")?;
     // The one for whom it came maps it still, or has gone.
     for gone in [false, true] {
         stranger(bench, gone).context(format!("it has gone: {gone}"))?;
@@ -274,7 +271,7 @@ fn stranger(bench: &Bench, gone: bool) -> Outcome {
     }
     // A page that no walk over the reverse mapping comes to can never be taken away again.
     wait::until("the other one's pages can be pushed out", || {
-        let out = other.pagemap()?.iter().filter(|e| e.swapped()).count();
+        let out = sharer::swapped(std::slice::from_ref(&other))?;
         if out < PAGES {
             group.reclaim(2 * PAGES * PAGE)?;
         }

@@ -254,6 +254,29 @@ pub fn remove(module: &CStr) -> Outcome {
         .map(drop)
 }
 
+/// A module of the tests' own, there until it is dropped.
+pub struct Helper(&'static CStr);
+
+impl Helper {
+    /// Loads `name`, whose file is in the working directory.
+    pub fn load(name: &'static CStr, parameters: &CStr) -> Outcome<Helper> {
+        let file = format!("{}.ko", name.to_string_lossy());
+        match insmod(&file, parameters) {
+            None => Ok(Helper(name)),
+            Some(errno) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                fail(format!("cannot load {file}: {error}"))
+            }
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = remove(self.0);
+    }
+}
+
 fn unload_merged(bench: &Bench) -> Outcome {
     begin()?;
     load()?;

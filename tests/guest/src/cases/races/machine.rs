@@ -197,7 +197,7 @@ pub fn numa_balancing(bench: &Bench) -> Outcome {
     race.needs_count("pages that migrate_pages has moved", 1, moved)?;
     race.racers(RACERS, map, |racer| {
         match racer.random.below(4) {
-            0 => run_on(racer.random.below(2) as usize)?,
+            0 => sys::run_on(racer.random.below(2) as usize).context("sched_setaffinity")?,
             1 => moved.add(move_all(racer)?),
             2 => change(racer)?,
             _ => racer.part.verify_all()?,
@@ -214,15 +214,6 @@ pub fn numa_balancing(bench: &Bench) -> Outcome {
         Ksm.set("run", 1)
     })?;
     race.run()
-}
-
-/// Moves the calling process to a CPU.
-fn run_on(cpu: usize) -> Outcome {
-    let mask = 1u64 << cpu;
-    let mask = std::ptr::from_ref(&mask) as usize;
-    sys::syscall(libc::SYS_sched_setaffinity, [0, 8, mask, 0, 0, 0])
-        .context("sched_setaffinity")
-        .map(drop)
 }
 
 /// Moves all pages of the calling process to a node, as far as they can be moved; tells how many of the racer's have
