@@ -107,7 +107,7 @@ fn restore_in_tree() {
 pub(crate) fn post_patch() {
     sys::intree::take_all(engine::entry::adopt);
     // Those that entered here and exited in mm/ksm.c while tasks were switching.
-    space::for_each(&engine::hold(), |space| {
+    space::for_each(&mut engine::hold(), |_, space| {
         if space.has_no_users() {
             space.kill();
         }
@@ -127,8 +127,8 @@ pub(crate) fn pre_unpatch() {
 
 /// Every task runs mm/ksm.c again. May sleep.
 pub(crate) fn post_unpatch() {
-    let engine = engine::hold();
-    space::for_each(&engine, |space| {
+    let mut engine = engine::hold();
+    space::for_each(&mut engine, |_, space| {
         if let Some(user) = space::MmUser::get(&space) {
             if !space.is_dead() {
                 // SAFETY: Every task runs mm/ksm.c; the mm was on our list and so not on the other.

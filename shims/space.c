@@ -6,6 +6,7 @@
 #include <linux/ksm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
@@ -147,14 +148,22 @@ static bool try_start_writes(struct mm_struct *mm)
 	return true;
 }
 
+/* What mm_take_all_locks() takes first: static in mm/vma.c (mm/mmap.c before). */
+extern struct mutex mm_all_locks_mutex;
+
 int swapksm_space_subscribe(struct swapksm_space *space)
 {
 	int err = -EAGAIN;
 
 	if (!try_write_lock(space->mm))
 		return err;
-	/* Those that are locked when one is not are so until the mmap lock is let go. */
-	if (try_start_writes(space->mm)) {
+	/*
+	 * Those that are locked when one is not are so until the mmap lock is let go.
+	 *
+	 * Another register (a KVM guest's start) may wait for a page fault with the mutex held, without end. Who takes it after
+	 * our look is waited for: no trylock of it can be handed to __mmu_notifier_register(). Documentation/security.md.
+	 */
+	if (try_start_writes(space->mm) && !mutex_is_locked(&mm_all_locks_mutex)) {
 		atomic_inc(&subscriptions);
 		err = __mmu_notifier_register(&space->notifier, space->mm);
 		if (err)

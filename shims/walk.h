@@ -79,11 +79,11 @@ struct mm_struct *swapksm_vma_mm(struct vm_area_struct *vma);
 /*
  * Give everybody who shares a merged page or a merged zero page in [@start, @end) of @vma a page of their own.
  * @write_lock: the mmap lock is held for writing and the VMA shall be locked too; else it is held for reading.
- * -ENOMEM, -ERESTARTSYS (a signal came), -EINTR (done for a process that is gone). May sleep.
+ * -ENOMEM, -ERESTARTSYS (a signal came); with @write_lock also -EINTR (done for a process that is gone). May sleep.
  */
 int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock);
 
-/* The same for all mergeable VMAs of @mm. mmap lock held for reading. */
+/* The same for all mergeable VMAs of @mm. mmap lock held for reading. -ENOMEM, -ERESTARTSYS. May sleep. */
 int swapksm_break_all(struct mm_struct *mm);
 
 /* Mark every compatible VMA mergeable; unmerge every mergeable VMA and unmark it. mmap lock held for writing. */

@@ -33,19 +33,9 @@ pub(crate) fn self_check(out: &mut dyn Write) -> Result<bool> {
     let mut engine = hold();
     let mut tally = Tally::default();
     let pending = STATS.pending.get();
-    let mut spaces = KVec::new();
-    space::for_each(&engine, |space| {
-        space.get();
-        if let Err(error) = spaces.push(space, GFP_KERNEL) {
-            let _ = error;
-            space.put();
-            tally.differences += 1;
-        }
+    space::for_each(&mut engine, |engine, space| {
+        check_space(engine, space, &mut tally, out);
     });
-    for space in spaces {
-        check_space(&mut engine, space, &mut tally, out);
-        space.put();
-    }
     let (mut shared, mut sharers) = (0, 0);
     for_each_node(&mut engine, |node| {
         let state = node.state.lock();

@@ -6,8 +6,9 @@
 //! mm stand where they meet ours.
 //!
 //! 1. [`Engine`], a mutex: both trees, the scan cursor, every field in an [`EngineCell`] (items' hashes and links, nodes'
-//!    keys and rings). Held while scanning a few pages, reaping, unmerging, switching settings. Nothing that the kernel's
-//!    mm calls us for takes it: not the entry points, not the notifier, not the rmap walk, not the swap-in hook.
+//!    keys and rings). Held while scanning a few pages, reaping, switching settings; not while waiting for what a process
+//!    may hold as long as it likes (its mmap lock, a fault in a file's mapping). Nothing that the kernel's mm calls us for
+//!    takes it: not the entry points, not the notifier, not the rmap walk, not the swap-in hook.
 //! 2. `mmap_lock`, or a VMA's lock.
 //! 3. The folio lock. The sharers of a node whose page is in memory change only under the lock of that folio, so an
 //!    rmap walk, which has it, sees them all. Two places hold two, the second by trylock: merging, with the lock of the

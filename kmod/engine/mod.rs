@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     buffer: [u8; 4096],
     /// Hash of an empty page in the realm last asked for.
     empty_hash: Option<(hash::Realm, u64)>,
+    /// `run` 2 is at work: other settings wait for it.
+    unmerging: bool,
 }
 
 struct Cell(UnsafeCell<Engine>);
@@ -71,6 +73,7 @@ static ENGINE: Cell = Cell(UnsafeCell::new(Engine {
     found: None,
     buffer: [0; 4096],
     empty_hash: None,
+    unmerging: false,
 }));
 
 /// The held engine.
@@ -226,12 +229,12 @@ fn for_each_node(engine: &mut Engine, mut each: impl FnMut(Live<Node>)) {
     }
 }
 
-/// Waits, with the engine, until no memory is going offline.
+/// Waits, with the engine, until no memory is going offline and no `run` 2 is at work. `ERESTARTSYS` when a signal comes first.
 fn hold_settled() -> Result<Hold> {
     loop {
         let seen = scan::CHANGED.read();
         let engine = hold();
-        if !scan::is_offlining() {
+        if !scan::is_offlining() && !engine.unmerging {
             return Ok(engine);
         }
         drop(engine);
@@ -251,10 +254,17 @@ pub(crate) fn set_run(run: u32) -> Result {
             return Ok(());
         }
         if run == RUN_UNMERGE {
-            if let Err(error) = unmerge(&mut engine) {
+            engine.unmerging = true;
+            drop(engine);
+            let result = unmerge();
+            engine = hold();
+            engine.unmerging = false;
+            scan::CHANGED.signal();
+            if result.is_err() {
                 CONFIG.run.store(RUN_STOP, Relaxed);
-                return Err(error);
+                return result;
             }
+            forget_everything(&mut engine);
         }
     }
     if run == RUN_MERGE {
@@ -267,43 +277,72 @@ pub(crate) fn set_run(run: u32) -> Result {
     Ok(())
 }
 
-/// Gives every sharer a page of its own and forgets all items.
-fn unmerge(engine: &mut Engine) -> Result {
-    let mut result = Ok(());
-    // A child that is forked meanwhile is entered before the scanner's place, which must not be in the middle: it would be
-    // behind us. Without one it comes last, as after mm/ksm.c's unmerge in __ksm_enter().
-    scan::start_over(engine);
+/// Gives every sharer a page of its own.
+///
+/// Without the engine: the mmap lock, and a page fault in a private mapping of a file, may be waited for as long as the
+/// process likes. `run` is 2, so the scanner merges nothing meanwhile, and other settings wait. What else takes the engine
+/// may come in between: the reaper and offline memory find what a process that writes to its pages leaves, too; hand-back
+/// takes all nodes away, and waits for us when it takes the files of the directory away.
+///
+/// A child that is forked meanwhile may have pages that its parent shared still. It was entered then, and is in the next lot.
+fn unmerge() -> Result {
     // Every copy made here is memory that this task asked for: it goes first when there is none left.
-    let first_victim = thread::FirstVictim::new();
-    space::for_each(engine, |space| {
-        if result.is_err() {
-            return;
-        }
-        result = space.read_lock_killable().and_then(|lock| match lock {
-            // SAFETY: The mmap lock is held.
-            Some(lock) => kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) }),
-            None => Ok(()),
-        });
+    let _first_victim = thread::FirstVictim::new();
+    space::for_each(&mut hold(), |engine, space| {
+        space.unmerged.set(engine, false);
     });
-    drop(first_victim);
-    result?;
-    scan::start_over(engine);
-    let mut all = KVVec::new();
-    space::for_each(engine, |space| {
-        space.get();
-        if let Err(space) = all.push(space, GFP_KERNEL).map_err(|_| space) {
-            // Without memory to remember it, its items end with the next scan.
+    loop {
+        let lot = take_merged()?;
+        if lot.is_empty() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for space in lot {
+            if result.is_ok() {
+                result = space.read_lock_killable().and_then(|lock| match lock {
+                    // SAFETY: The mmap lock is held.
+                    Some(lock) => {
+                        kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) })
+                    }
+                    None => Ok(()),
+                });
+            }
             space.put();
         }
+        result?;
+    }
+}
+
+/// Spaces that [`unmerge`] has not come to, with a reference each: all of them, or as many as there is memory to remember.
+/// `ENOMEM` when there is none.
+fn take_merged() -> Result<KVVec<Live<space::Space>>> {
+    let mut lot = KVVec::new();
+    let mut result = Ok(());
+    space::for_each(&mut hold(), |engine, space| {
+        if result.is_err() || space.unmerged.get(engine) {
+            return;
+        }
+        result = lot.push(space, GFP_KERNEL).map_err(|_| ENOMEM);
+        if result.is_ok() {
+            space.get();
+            space.unmerged.set(engine, true);
+        }
     });
-    for space in all {
+    if lot.is_empty() {
+        result?;
+    }
+    Ok(lot)
+}
+
+/// Forgets all items. May sleep.
+fn forget_everything(engine: &mut Engine) {
+    scan::start_over(engine);
+    space::for_each(engine, |engine, space| {
         space.scan_at.set(engine, 0);
         space.seen_mergeable.set(engine, false);
         reap::forget_all(engine, space, 0, usize::MAX);
-        space.put();
-    }
+    });
     STATS.full_scans.set(0);
-    Ok(())
 }
 
 /// `merge_across_nodes`. `EBUSY` while pages are shared. May sleep.

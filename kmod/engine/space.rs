@@ -85,6 +85,8 @@ pub(crate) struct Space {
     pub(crate) scan_at: EngineCell<usize>,
     /// A mergeable VMA was seen since the scan of this space began.
     pub(crate) seen_mergeable: EngineCell<bool>,
+    /// `run` 2 has come to it, the last time it was written.
+    pub(crate) unmerged: EngineCell<bool>,
     /// Of this process, since the space was made.
     pub(crate) swapins: SwapIns,
     links: UnsafeCell<Links>,
@@ -317,12 +319,15 @@ pub(crate) fn cursor_advance(space: Live<Space>) {
 
 /// Does `each` for every space, holding a reference to it but no lock. Spaces leave the list only with the engine held,
 /// which the caller has; those entered meanwhile may be missed.
-pub(crate) fn for_each(_engine: &super::Engine, mut each: impl FnMut(Live<Space>)) {
+pub(crate) fn for_each(
+    engine: &mut super::Engine,
+    mut each: impl FnMut(&mut super::Engine, Live<Space>),
+) {
     let mut at = SPACES.lock().first;
     // SAFETY: The caller has the engine, so nothing leaves the list between two steps.
     while let Some(space) = unsafe { Live::from_raw(at) } {
         space.get();
-        each(space);
+        each(engine, space);
         {
             let _spaces = SPACES.lock();
             // SAFETY: Under the lock.

@@ -101,7 +101,7 @@ run_machine() {
 	shift
 	left=("$@")
 	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/|races/device hmm' \
-		'hotplug/removed hotremove' 'abuse/slow_fault slowfault'; do
+		'hotplug/removed hotremove' 'abuse/slow_ slowfault'; do
 		[[ ${left[*]} =~ ${other% *} ]] || continue
 		[ "${other#* } $(debug_flavour "$kernel")" != 'hmm kcsan' ] || continue
 		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit
