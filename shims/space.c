@@ -155,19 +155,24 @@ int swapksm_space_subscribe(struct swapksm_space *space)
 {
 	int err = -EAGAIN;
 
+	/*
+	 * Another register (a KVM guest's start) may wait for a page fault with the mutex held, without end. Who takes it
+	 * between our look and mm_take_all_locks(), which comes after a small allocation, is waited for all the same: nothing
+	 * lets us try it (Documentation/security.md).
+	 */
+	if (mutex_is_locked(&mm_all_locks_mutex))
+		return -EBUSY;
 	if (!try_write_lock(space->mm))
 		return err;
-	/*
-	 * Those that are locked when one is not are so until the mmap lock is let go.
-	 *
-	 * Another register (a KVM guest's start) may wait for a page fault with the mutex held, without end. Who takes it after
-	 * our look is waited for: no trylock of it can be handed to __mmu_notifier_register(). Documentation/security.md.
-	 */
-	if (try_start_writes(space->mm) && !mutex_is_locked(&mm_all_locks_mutex)) {
-		atomic_inc(&subscriptions);
-		err = __mmu_notifier_register(&space->notifier, space->mm);
-		if (err)
-			atomic_dec(&subscriptions);
+	/* Those that are locked when one is not are so until the mmap lock is let go. */
+	if (try_start_writes(space->mm)) {
+		err = -EBUSY;
+		if (!mutex_is_locked(&mm_all_locks_mutex)) {
+			atomic_inc(&subscriptions);
+			err = __mmu_notifier_register(&space->notifier, space->mm);
+			if (err)
+				atomic_dec(&subscriptions);
+		}
 	}
 	mmap_write_unlock(space->mm);
 	return err;

@@ -27,7 +27,7 @@ void swapksm_space_fini(struct swapksm_space *space);
 
 /*
  * Subscribe to @mm's invalidations. The caller holds a user of the mm; the mmap lock is taken for writing here.
- * -EAGAIN when somebody has it, -ENOMEM. May sleep.
+ * -EAGAIN when somebody has it, -EBUSY while another subscribes to whatever mm, -ENOMEM. May sleep.
  */
 int swapksm_space_subscribe(struct swapksm_space *space);
 

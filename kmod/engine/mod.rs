@@ -285,6 +285,7 @@ pub(crate) fn set_run(run: u32) -> Result {
 /// takes all nodes away, and waits for us when it takes the files of the directory away.
 ///
 /// A child that is forked meanwhile may have pages that its parent shared still. It was entered then, and is in the next lot.
+/// It ends with a lot that has nobody: a fork that began after all before it were unmerged has nothing that is merged.
 fn unmerge() -> Result {
     // Every copy made here is memory that this task asked for: it goes first when there is none left.
     let _first_victim = thread::FirstVictim::new();
@@ -334,7 +335,7 @@ fn take_merged() -> Result<KVVec<Live<space::Space>>> {
     Ok(lot)
 }
 
-/// Forgets all items. May sleep.
+/// Forgets all items and nodes. May sleep.
 fn forget_everything(engine: &mut Engine) {
     scan::start_over(engine);
     space::for_each(engine, |engine, space| {
@@ -342,6 +343,8 @@ fn forget_everything(engine: &mut Engine) {
         space.seen_mergeable.set(engine, false);
         reap::forget_all(engine, space, 0, usize::MAX);
     });
+    // The reaper took sharers away while forks that nobody knows mapped their page still: it had to leave the nodes.
+    scan::prune(engine, true);
     STATS.full_scans.set(0);
 }
 

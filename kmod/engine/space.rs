@@ -593,9 +593,9 @@ impl Space {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watch {
     Yes,
-    /// Out of memory, or dead.
+    /// Not in this pass: out of memory, dead, or another's subscription takes its time.
     No,
-    /// Somebody has the mmap lock.
+    /// Somebody has the mmap lock, or that of a VMA.
     Later,
 }
 

@@ -121,7 +121,7 @@ const MERGING: &[Trial] = &[
     ("swapksm_space_insert", &[libc::ENOMEM], merging, 3),
     (
         "swapksm_space_subscribe",
-        &[libc::ENOMEM, libc::EAGAIN],
+        &[libc::ENOMEM, libc::EAGAIN, libc::EBUSY],
         merging,
         3,
     ),

@@ -2,7 +2,7 @@
 
 //! Undoing merges.
 
-use super::common::{frames_become, merged_crowd};
+use super::common::{frames_become, merged_crowd, same};
 use crate::case::{Bench, Case, Outcome};
 use crate::check_eq;
 use crate::pagemap::{self, FLAG_KSM};
@@ -29,6 +29,11 @@ pub const CASES: &[Case] = &[
         "unmerge/run_2_then_1",
         "after run 2, run 1 merges again",
         run_2_then_1,
+    ),
+    Case::new(
+        "unmerge/run_2_forks",
+        "run 2 leaves nothing of pages that forks share which no scan has come to",
+        run_2_forks,
     ),
 ];
 
@@ -113,5 +118,35 @@ fn run_2_then_1(bench: &Bench) -> Outcome {
         sharers[1].frames()?,
         "frames page by page"
     );
+    sharer::finish(sharers)
+}
+
+fn run_2_forks(bench: &Bench) -> Outcome {
+    const PAGES: usize = 512;
+    bench.ksm.set("max_page_sharing", 2)?;
+    let mut sharers = sharer::Sharer::crowd(4, PAGES, same)?;
+    bench.ksm.start()?;
+    frames_become(&sharers, 2 * PAGES)?;
+    bench
+        .ksm
+        .counter_becomes("stable_node_dups", 2 * PAGES as i64)?;
+    bench.ksm.set("run", 0)?;
+    for sharer in &mut sharers {
+        sharer.fork()?;
+    }
+    bench.ksm.set("run", 2)?;
+    for file in ["stable_node_chains", "stable_node_dups"] {
+        check_eq!(bench.ksm.number(file)?, 0, "{file} after run 2");
+    }
+    check_eq!(
+        pagemap::count_flag(&sharer::frames(&sharers)?, FLAG_KSM)?,
+        0,
+        "merged pages after run 2"
+    );
+    for sharer in &mut sharers {
+        sharer.verify_child()?;
+        sharer.end_child()?;
+    }
+    sharer::verify(&mut sharers)?;
     sharer::finish(sharers)
 }
