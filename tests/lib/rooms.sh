@@ -92,6 +92,8 @@ run_machine() {
 	local room=$1 rc asked left name options for_guest other time=1200 again=2
 	# Kernels with checkers are some ten times slower.
 	! debug_flavour "$kernel" >/dev/null || time=5400
+	# There faults/load and faults/unload alone may take an hour each.
+	[ "$time:$room" != 5400:takeover ] || time=10800
 	time=$((time + MORE_TIME))
 	read -ra options < <(room_options "$room")
 	read -ra for_guest < <(guest_options "$room")

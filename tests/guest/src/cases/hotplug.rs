@@ -190,10 +190,10 @@ fn offline_while_out(bench: &Bench) -> Outcome {
     const ROUNDS: usize = 4;
     swapping::device()?;
     let block = Block::find()?;
-    let _filler = Filler::make(&block)?;
+    let mut filler = Filler::make(&block)?;
     let mut crowd = Crowd::merged_in(bench, 3, MANY, || numa::map_near(0, MANY))?;
     for round in 0..ROUNDS {
-        once_while_out(bench, &block, &mut crowd, round)
+        once_while_out(bench, &block, &mut filler, &mut crowd, round)
             .context(format!("round {round}"))
             .inspect_err(|_| drop(block.online()))?;
     }
@@ -209,8 +209,15 @@ fn offline_while_out(bench: &Bench) -> Outcome {
 
 /// All pages of a crowd go out, and every other one comes back for one of the processes: how many of those are in the block,
 /// which is most of them.
-pub fn half_out(block: &Block, crowd: &mut Crowd, who: usize) -> Outcome<usize> {
+pub fn half_out(
+    block: &Block,
+    filler: &mut Filler,
+    crowd: &mut Crowd,
+    who: usize,
+) -> Outcome<usize> {
     crowd.push_out()?;
+    // What they were in may lie beside the block, and would be taken first.
+    filler.top_up(block)?;
     // What is read is in the swap cache for the others, the rest is out, or on its way.
     crowd.sharers[who].touch_every(0, 2)?;
     let present = crowd.sharers[who].frames()?;
@@ -224,8 +231,14 @@ pub fn half_out(block: &Block, crowd: &mut Crowd, who: usize) -> Outcome<usize> 
 }
 
 /// All pages go out, some come back, for some of the processes; then the block goes offline.
-fn once_while_out(bench: &Bench, block: &Block, crowd: &mut Crowd, round: usize) -> Outcome {
-    let inside = half_out(block, crowd, round % 3)?;
+fn once_while_out(
+    bench: &Bench,
+    block: &Block,
+    filler: &mut Filler,
+    crowd: &mut Crowd,
+    round: usize,
+) -> Outcome {
+    let inside = half_out(block, filler, crowd, round % 3)?;
     let out = sharer::swapped(&crowd.sharers)?;
     check!(out > 0, "no page is out");
     block.offline_at_last()?;

@@ -118,9 +118,9 @@ fn removed_while_out(bench: &Bench) -> Outcome {
     const MANY: usize = 256;
     swapping::device()?;
     let (block, driver) = (Block::find()?, Driver::load()?);
-    let _filler = Filler::make(&block)?;
+    let mut filler = Filler::make(&block)?;
     let mut crowd = Crowd::merged_in(bench, PROCESSES, MANY, || numa::map_near(0, MANY))?;
-    half_out(&block, &mut crowd, 0)?;
+    half_out(&block, &mut filler, &mut crowd, 0)?;
     bench.ksm.start()?;
     while_out_of_the_machine(&driver, &block, || {
         let out = sharer::swapped(&crowd.sharers)?;

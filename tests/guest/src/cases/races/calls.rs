@@ -6,11 +6,13 @@
 //! the process keeps its code and its stacks. What it has there it may lose at any time.
 
 use std::io;
+use std::time::Duration;
 
 use super::tally::Tally;
 use crate::case::{fail, Outcome};
 use crate::content::Random;
 use crate::region::MADV_SOFT_OFFLINE;
+use crate::slow;
 use crate::sys::{self, HUGE, PAGE};
 
 /// Where the window begins: far below whatever the kernel maps by itself.
@@ -25,8 +27,8 @@ const FAR: u64 = 1 << 40;
 const CALLS: usize = 400;
 /// Calls of a forked child.
 const CHILDS_CALLS: u64 = 12;
-/// Seconds after which a process is ended by a signal, on the slowest of kernels.
-const LIFE_SECONDS: u32 = 60;
+/// Time after which a process is ended by a signal.
+const LIFE: Duration = Duration::from_secs(60);
 /// Advice that libc may lack: MADV_GUARD_INSTALL and MADV_GUARD_REMOVE.
 const GUARDS: [i32; 2] = [102, 103];
 /// `UFFD_USER_MODE_ONLY`
@@ -148,7 +150,7 @@ fn ioctl(fd: i32, request: usize, words: &mut [u64; 5]) -> io::Result<usize> {
 pub fn life(seed: u64, files: Files, tally: &'static Tally) -> Outcome {
     // SAFETY: plain system calls in a process of our own; no file is wanted of one that dies.
     unsafe {
-        libc::alarm(LIFE_SECONDS);
+        libc::alarm(slow::limit(LIFE).as_secs() as u32);
         let none = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -412,7 +414,7 @@ impl Caller {
             Some(pid) => sys::waitpid(pid, false).map(|_| 0),
             None => {
                 // SAFETY: plain system call.
-                unsafe { libc::alarm(LIFE_SECONDS) };
+                unsafe { libc::alarm(slow::limit(LIFE).as_secs() as u32) };
                 self.random = Random::new(seed);
                 (0..calls).for_each(|_| self.call(KINDS.len()));
                 sys::exit(0)

@@ -127,6 +127,10 @@ impl Puppet {
     }
 
     fn write(&mut self, page: usize, way: Way) -> Outcome {
+        // Of pages that are reclaimed nearly all are out: read first, it is in memory, and may be a merged one.
+        if self.random.below(2) == 0 {
+            self.verify(page)?;
+        }
         let (place, seed) = (self.place(page), self.random.content(20));
         self.buffer.write(0, seed);
         self.seeds[page] = seed;
