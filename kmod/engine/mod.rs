@@ -300,17 +300,19 @@ fn unmerge() -> Result {
         let mut result = Ok(());
         for space in lot {
             if result.is_ok() {
-                result = space.read_lock_killable().and_then(|lock| match lock {
-                    // SAFETY: The mmap lock is held.
-                    Some(lock) => {
-                        kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) })
-                    }
-                    None => Ok(()),
-                });
+                result = unmerge_one(space);
             }
             space.put();
         }
         result?;
+    }
+}
+
+fn unmerge_one(space: Live<space::Space>) -> Result {
+    match space.read_lock_killable()? {
+        // SAFETY: The mmap lock is held.
+        Some(lock) => kernel::error::to_result(unsafe { b::swapksm_break_all(lock.mm()) }),
+        None => Ok(()),
     }
 }
 
