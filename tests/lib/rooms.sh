@@ -90,10 +90,11 @@ half_patched() {
 # run_machine ROOM VM-OPTION… -- CASE…: every case gets a result, also when one of them takes the machine down
 run_machine() {
 	local room=$1 rc asked left name options for_guest other time=1200 again=2
-	# Kernels with checkers are some ten times slower.
-	! debug_flavour "$kernel" >/dev/null || time=5400
-	# There faults/load and faults/unload alone may take an hour each.
-	[ "$time:$room" != 5400:takeover ] || time=10800
+	# Kernels with checkers are some ten times slower; there faults/load and faults/unload alone may take an hour each.
+	if debug_flavour "$kernel" >/dev/null; then
+		time=5400
+		[ "$room" != takeover ] || time=10800
+	fi
 	time=$((time + MORE_TIME))
 	read -ra options < <(room_options "$room")
 	read -ra for_guest < <(guest_options "$room")
