@@ -215,18 +215,21 @@ pub fn half_out(
     crowd: &mut Crowd,
     who: usize,
 ) -> Outcome<usize> {
-    crowd.push_out()?;
-    // What they were in may lie beside the block, and would be taken first.
-    filler.top_up(block)?;
-    // What is read is in the swap cache for the others, the rest is out, or on its way.
-    crowd.sharers[who].touch_every(0, 2)?;
-    let present = crowd.sharers[who].frames()?;
-    let inside = block.count(&present);
-    check!(
-        inside * 2 > present.len(),
-        "{inside} of {} pages that came back are in the block",
-        present.len()
-    );
+    let mut inside = 0;
+    wait::until("most pages that came back are in the block", || {
+        crowd.push_out()?;
+        // What they were in may lie beside the block, and would be taken first. Each CPU keeps some of it, and some is free only
+        // when it has been written: what came back to it has gone out again the next time.
+        filler.top_up(block)?;
+        // What is read is in the swap cache for the others, the rest is out, or on its way.
+        crowd.sharers[who].touch_every(0, 2)?;
+        let present = crowd.sharers[who].frames()?;
+        inside = block.count(&present);
+        Ok((
+            inside * 2 > present.len(),
+            format!("{inside} of {}", present.len()),
+        ))
+    })?;
     Ok(inside)
 }
 

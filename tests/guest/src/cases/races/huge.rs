@@ -3,7 +3,7 @@
 //! Races with what makes huge pages of the base pages that the scanner splits.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::swapping;
 use super::look::is_out;
@@ -31,6 +31,8 @@ const LEAVES: u64 = 20;
 const COMES: u32 = 50;
 /// The same where it comes for page after page that is out.
 const COMES_OFTEN: u32 = 10;
+/// Pages of a huge page that may be out for khugepaged to take it on: less than half.
+const AWAY: usize = 128;
 /// One in so many rounds leaves its memory to the scanner and to reclaim, for so many pauses: longer than reclaim makes.
 const LEFT_ALONE: u64 = 16;
 const FOR_SO_LONG: u32 = 2 * LEISURE;
@@ -190,18 +192,36 @@ fn scanned<'a>(
             racer.part.advise(pages, libc::MADV_PAGEOUT)?;
         }
         racer.meets_all()?;
+        if out(racer, brought)? > AWAY {
+            // It leaves alone what is not used: half of the pages must be there, and looked at lately.
+            racer.part.verify(AWAY..racer.part.seeds.len())?;
+        }
         let out = out(racer, brought)?;
         // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
-        std::thread::sleep(Duration::from_millis(
-            racer.random.below(leaves * u64::from(slow::factor())),
-        ));
-        // The racer itself has touched nothing meanwhile.
-        if let Some(brought) = brought.filter(|_| out > 0) {
-            brought.add(usize::from(is_huge(racer)?));
+        let leaves = Duration::from_millis(racer.random.below(leaves * u64::from(slow::factor())));
+        match brought.filter(|_| out > 0) {
+            // The racer itself touches nothing meanwhile.
+            Some(brought) => brought.add(usize::from(becomes_huge(racer, leaves)?)),
+            None => std::thread::sleep(leaves),
         }
         Ok(())
     })?;
     race.run()
+}
+
+/// Whether all that a racer has is one huge page before long.
+fn becomes_huge(racer: &Racer, patience: Duration) -> Outcome<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        if is_huge(racer)? {
+            return Ok(true);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        std::thread::sleep(left.min(Duration::from_millis(COMES_OFTEN.into())));
+    }
 }
 
 /// Whether all that a racer has is one huge page.
