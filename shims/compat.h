@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/userfaultfd_k.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
@@ -30,9 +31,10 @@ static inline bool swapksm_pte_is_watched(pte_t pte)
 	return pte_uffd_wp(pte);
 }
 
-static inline bool swapksm_swp_pte_is_watched(pte_t pte)
+/* @pte, which takes the place of the swap entry @old, as do_swap_page() (mm/memory.c) would have it watched. */
+static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t old, pte_t pte)
 {
-	return pte_swp_uffd_wp(pte);
+	return pte_swp_uffd_wp(old) ? pte_mkuffd_wp(pte) : pte;
 }
 #else
 static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
@@ -47,9 +49,12 @@ static inline bool swapksm_pte_is_watched(pte_t pte)
 	return pte_uffd(pte);
 }
 
-static inline bool swapksm_swp_pte_is_watched(pte_t pte)
+static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t old, pte_t pte)
 {
-	return pte_swp_uffd(pte);
+	if (!pte_swp_uffd(old))
+		return pte;
+	pte = pte_mkuffd(pte);
+	return userfaultfd_rwp(vma) ? pte_modify(pte, PAGE_NONE) : pte;
 }
 #endif
 

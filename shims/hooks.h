@@ -52,7 +52,7 @@ void swapksm_ksm_exit(struct mm_struct *mm);
  */
 
 /*
- * @folio was read from swap for @addr in @vma: the folio to map there. NULL is out of memory, ERR_PTR(-EHWPOISON) a
+ * @folio was read from swap for @addr in @vma: the folio to map there. NULL is out of memory (or not now), ERR_PTR(-EHWPOISON) a
  * poisoned page. A copy comes back locked and referenced; @folio stays the caller's. @folio is locked, and the mmap
  * lock or the VMA's lock is held for reading. May sleep.
  */

@@ -10,8 +10,8 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/vmstat.h>
-#include <linux/workqueue.h>
 
+#include "kernel/workqueue_internal.h"
 #include "mm/internal.h"
 #include "mm/swap.h"
 #include "compat.h"
@@ -132,15 +132,13 @@ bool swapksm_swapin_is_busy(unsigned long entry)
 bool swapksm_swapin_is_for_kvm(void)
 {
 	static const char function[] = "async_pf_execute";
-	const struct work_struct *work;
+	const struct worker *worker = current_wq_worker();
 	char name[sizeof(function)];
 
-	if (!(current->flags & PF_WQ_WORKER))
+	/* The work item itself may be gone: its function may free it (process_one_work() in kernel/workqueue.c). */
+	if (!worker || !worker->current_func)
 		return false;
-	work = current_work();
-	if (!work)
-		return false;
-	snprintf(name, sizeof(name), "%ps", work->func);
+	snprintf(name, sizeof(name), "%ps", worker->current_func);
 	return !strcmp(name, function);
 }
 
@@ -177,29 +175,28 @@ struct folio *swapksm_swapin_copy(struct folio *folio, struct vm_area_struct *vm
 	return copy_of(folio_page(folio, 0), vma, addr);
 }
 
-/* As the end of do_swap_page() (mm/memory.c) with a copy, for one page of a large folio. Not writable: a write asks again. */
-static bool map_instead(struct folio *copy, struct folio *folio, swp_entry_t entry, struct vm_area_struct *vma,
+/*
+ * As the end of do_swap_page() (mm/memory.c) with a copy, for one page of a large folio. Not writable: a write asks again. What
+ * userfaultfd is to be told of it is told of the copy: the entry's mark is carried over, as the fault would.
+ */
+static void map_instead(struct folio *copy, struct folio *folio, swp_entry_t entry, struct vm_area_struct *vma,
 			unsigned long addr)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	pmd_t *pmd = mm_find_pmd(mm, addr);
-	bool same, done = false;
 	spinlock_t *ptl;
 	pte_t *ptep, old, new;
 
 	ptep = pmd ? pte_offset_map_lock(mm, pmd, addr, &ptl) : NULL;
 	if (!ptep)
-		return true;
+		return;
 	old = ptep_get(ptep);
-	same = !pte_none(old) && !pte_present(old) && softleaf_from_pte(old).val == entry.val;
-	if (same && swapksm_swp_pte_is_watched(old))
-		goto unlock;
-	done = true;
-	if (!same)
+	if (pte_none(old) || pte_present(old) || softleaf_from_pte(old).val != entry.val)
 		goto unlock;
 	new = mk_pte(folio_page(copy, 0), vma->vm_page_prot);
 	if (pte_swp_soft_dirty(old))
 		new = pte_mksoft_dirty(new);
+	new = swapksm_pte_keep_watched(vma, old, new);
 	inc_mm_counter(mm, MM_ANONPAGES);
 	dec_mm_counter(mm, MM_SWAPENTS);
 	folio_get(copy);
@@ -210,7 +207,6 @@ static bool map_instead(struct folio *copy, struct folio *folio, swp_entry_t ent
 	update_mmu_cache(vma, addr, ptep);
 unlock:
 	pte_unmap_unlock(ptep, ptl);
-	return done;
 }
 
 enum swapksm_swapin_mapped swapksm_swapin_map_copy(struct folio *folio, struct vm_area_struct *vma,
@@ -219,7 +215,6 @@ enum swapksm_swapin_mapped swapksm_swapin_map_copy(struct folio *folio, struct v
 	struct folio *copy;
 	struct page *page;
 	swp_entry_t entry;
-	bool done;
 
 	/* What was not read the fault tells of. */
 	if (!entry_of(folio, vma->vm_mm, addr, &entry) || !folio_test_uptodate(folio))
@@ -229,9 +224,9 @@ enum swapksm_swapin_mapped swapksm_swapin_map_copy(struct folio *folio, struct v
 		return SWAPKSM_SWAPIN_BROKEN;
 	copy = copy_of(page, vma, addr);
 	if (IS_ERR_OR_NULL(copy))
-		return copy ? SWAPKSM_SWAPIN_BROKEN : SWAPKSM_SWAPIN_NOT_NOW;
-	done = map_instead(copy, folio, entry, vma, addr);
+		return copy ? SWAPKSM_SWAPIN_BROKEN : SWAPKSM_SWAPIN_NO_MEMORY;
+	map_instead(copy, folio, entry, vma, addr);
 	folio_unlock(copy);
 	folio_put(copy);
-	return done ? SWAPKSM_SWAPIN_MAPPED : SWAPKSM_SWAPIN_NOT_NOW;
+	return SWAPKSM_SWAPIN_MAPPED;
 }

@@ -29,7 +29,7 @@ enum swapksm_swapin_kind swapksm_swapin_kind(struct folio *folio, struct vm_area
  */
 enum swapksm_swapin_mapped {
 	SWAPKSM_SWAPIN_MAPPED,		/* or the entry had changed before */
-	SWAPKSM_SWAPIN_NOT_NOW,		/* no memory; or userfaultfd is to be told of writes, which only the fault knows to keep */
+	SWAPKSM_SWAPIN_NO_MEMORY,
 	SWAPKSM_SWAPIN_BROKEN,		/* the memory cannot be read */
 };
 

@@ -93,9 +93,10 @@ pub(super) fn doubt(node: Live<Node>) {
             *node.next_doubted.get() = dirty.nodes;
         }
         node.get();
+        // Before the reaper can take it from here, and count it as done.
+        STATS.pending.inc();
         dirty.nodes = node.as_ptr();
     }
-    STATS.pending.inc();
     WORK.signal();
 }
 

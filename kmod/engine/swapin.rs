@@ -40,7 +40,7 @@ pub(crate) enum Answer {
     Copy,
     /// Nothing: the page is broken.
     Poisoned,
-    /// Nothing for now; the folio stays in the swap cache for who asks next.
+    /// Nothing for now, for KVM's worker or for want of memory; the folio stays in the swap cache for who asks next.
     Later,
 }
 

@@ -130,7 +130,7 @@ unsafe extern "C" fn swapksm_ksm_might_need_to_copy(
             swapin::Answer::Folio => folio,
             swapin::Answer::Copy => b::swapksm_swapin_copy(folio, vma, addr),
             swapin::Answer::Poisoned => b::swapksm_swapin_poisoned(),
-            // The fault ends as if memory had run out; it is a worker's, whom nobody kills for that.
+            // The fault ends as if memory had run out, which it has, or it is a worker's, whom nobody kills for that.
             swapin::Answer::Later => core::ptr::null_mut(),
         }
     }

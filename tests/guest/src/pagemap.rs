@@ -45,6 +45,11 @@ impl Entry {
         self.slot().is_some_and(|slot| slot & 0x1f >= 16)
     }
 
+    /// Whether userfaultfd is to be told of writes to the page.
+    pub fn watched(self) -> bool {
+        self.0 >> 57 & 1 == 1
+    }
+
     /// Whether the entry is soft-dirty.
     pub fn soft_dirty(self) -> bool {
         self.0 >> 55 & 1 == 1

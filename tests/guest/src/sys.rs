@@ -83,6 +83,15 @@ pub fn waitpid(pid: i32, nohang: bool) -> io::Result<Option<(i32, Ended)>> {
     Ok(Some((pid as i32, ended)))
 }
 
+/// Waits until `pid` has ended, and leaves it to be asked for.
+pub fn wait_for_end(pid: i32) -> io::Result<()> {
+    let (kind, flags) = (
+        libc::P_PID as usize,
+        (libc::WEXITED | libc::WNOWAIT) as usize,
+    );
+    syscall(libc::SYS_waitid, [kind, pid as usize, 0, flags, 0, 0]).map(drop)
+}
+
 /// Keeps all that the calling process has and gets in memory.
 pub fn lock_all() -> io::Result<()> {
     // SAFETY: plain system call.

@@ -89,15 +89,15 @@ const OTHERS: usize = 2;
 const MOST: u32 = 2000;
 
 /// A process's pages, and who fails.
-struct Scene<'a> {
-    bench: &'a Bench,
-    region: Region,
+pub(super) struct Scene<'a> {
+    pub bench: &'a Bench,
+    pub region: Region,
     victim: Victim,
 }
 
 impl Scene<'_> {
     /// Lets the scanner work until the pages lie in the frames of the others'.
-    fn merge(&self, goal: &[u64]) -> Outcome {
+    pub fn merge(&self, goal: &[u64]) -> Outcome {
         self.bench.ksm.start()?;
         wait::until("the pages are merged with those of the others", || {
             let frames = pagemap::frames(&self.region.pagemap()?);
@@ -107,7 +107,7 @@ impl Scene<'_> {
     }
 
     /// Runs `call` with its `nth` failure ordered, and again without if it has failed. Whether the failure was reached.
-    fn call<T>(
+    pub fn call<T>(
         &self,
         nth: u32,
         mut call: impl FnMut(&Region) -> io::Result<T>,
@@ -128,7 +128,7 @@ impl Scene<'_> {
 }
 
 /// Errors that a call without memory, or whose arguments could not be copied, may end with.
-fn expected(error: &io::Error) -> bool {
+pub(super) fn expected(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::ENOMEM | libc::EAGAIN | libc::EFAULT)
@@ -136,13 +136,24 @@ fn expected(error: &io::Error) -> bool {
 }
 
 /// Tries `one` in processes of their own, with failure after failure. Two other processes have the same pages, merged.
-fn in_children(
+pub(super) fn in_children(
     bench: &Bench,
     what: &str,
     least: u32,
     one: impl Fn(&mut Scene<'_>, u32, &[u64]) -> Outcome<bool>,
 ) -> Outcome {
-    let _injection = prepare(bench, Scope::Task)?;
+    in_children_of(bench, what, least, Scope::Task, one)
+}
+
+/// The same with those failures only that are in `scope`.
+pub(super) fn in_children_of(
+    bench: &Bench,
+    what: &str,
+    least: u32,
+    scope: Scope,
+    one: impl Fn(&mut Scene<'_>, u32, &[u64]) -> Outcome<bool>,
+) -> Outcome {
+    let _injection = prepare(bench, scope)?;
     let mut others = merged_crowd(bench, OTHERS, PAGES)?;
     bench.ksm.stop()?;
     each(what, Series::new(least, MOST), |nth| {

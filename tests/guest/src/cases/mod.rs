@@ -13,6 +13,7 @@ mod faults_calls;
 mod faults_common;
 mod faults_functions;
 mod faults_load;
+mod faults_others;
 mod files;
 mod fork;
 mod fragments;
@@ -117,6 +118,7 @@ pub fn all() -> Vec<&'static Case> {
         faults::CASES,
         faults_calls::CASES,
         faults_functions::CASES,
+        faults_others::CASES,
         takeover::CASES,
         faults_load::CASES,
         takeover_livepatches::CASES,

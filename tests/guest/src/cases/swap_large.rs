@@ -9,13 +9,14 @@ use super::small_swap::SmallSwap;
 use super::swapping::{self, SwapIns};
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
-use crate::check;
 use crate::pagemap;
 use crate::procfs;
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::sys::{self, PAGE};
+use crate::userfault::{self, Faults};
 use crate::wait;
+use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -29,6 +30,13 @@ pub const CASES: &[Case] = &[
         "swap/large_folios_of_strangers",
         "a large folio that came for one process is not mapped by another that is no relative of it",
         strangers,
+    )
+    .room(Room::Swap)
+    .seconds(120),
+    Case::new(
+        "swap/large_folios_watched",
+        "the same while userfaultfd watches the stranger's memory for writes",
+        watched,
     )
     .room(Room::Swap)
     .seconds(120),
@@ -211,12 +219,18 @@ fn strangers(bench: &Bench) -> Outcome {
 }
 
 /// Two processes whose merged pages are out, neighbours in neighbouring slots. Other pages of the group may go out before
-/// them, and take slots; not many times.
-fn out_in_step(bench: &Bench, group: &Group) -> Outcome<Vec<Sharer>> {
+/// them, and take slots; not many times. `begin` is called before the processes are merged, for what shall be merged with
+/// them; the last that it made comes with them.
+fn out_in_step<T>(
+    bench: &Bench,
+    group: &Group,
+    begin: impl Fn() -> Outcome<T>,
+) -> Outcome<(Vec<Sharer>, T)> {
     const ATTEMPTS: usize = 50;
     let mut shift = 0;
     for _ in 0..ATTEMPTS {
         let address = ADDRESS + shift * PAGE;
+        let beside = begin()?;
         let both = merged_crowd_in(bench, 2, PAGES, || Region::map_at(address, PAGES))?;
         bench.ksm.stop()?;
         let _pad = take_slots()?;
@@ -232,7 +246,7 @@ fn out_in_step(bench: &Bench, group: &Group) -> Outcome<Vec<Sharer>> {
         let slots: Vec<Option<u64>> = entries.iter().map(|entry| entry.slot()).collect();
         // The pages before the first whose address is in step belong to no large folio.
         if any_in_step(&slots[(ORDER_PAGES - shift) % ORDER_PAGES..]) {
-            return Ok(both);
+            return Ok((both, beside));
         }
         crate::runner::log(&format!("slots from page {shift} on: {:?}", &slots[..20]));
         let first = slots[0].map_or(0, |slot| slot >> 5) as usize;
@@ -245,7 +259,7 @@ fn out_in_step(bench: &Bench, group: &Group) -> Outcome<Vec<Sharer>> {
 fn stranger(bench: &Bench, gone: bool) -> Outcome {
     let off = Large::set("never")?;
     let group = Group::enter("strangers")?;
-    let mut both = out_in_step(bench, &group)?;
+    let (mut both, ()) = out_in_step(bench, &group, || Ok(()))?;
     for sharer in &mut both {
         sharer.advise(0, PAGES, libc::MADV_HUGEPAGE)?;
     }
@@ -285,4 +299,75 @@ fn stranger(bench: &Bench, gone: bool) -> Outcome {
         first.finish()?;
     }
     other.finish()
+}
+
+/// Where a mapping lies that is in step and no sharer's.
+const ELSEWHERE: usize = 0x7800_0000_0000;
+
+fn watched(bench: &Bench) -> Outcome {
+    let mut small = SmallSwap::take(4096)?;
+    if swapping::zswap() {
+        return skip("zswap keeps the kernel from reading large folios");
+    }
+    sys::run_on(0).context("sched_setaffinity")?;
+    let off = Large::set("never")?;
+    let group = Group::enter("strangers")?;
+    let faults = Faults::open(userfault::FEATURE_PAGEFAULT_FLAG_WP, "write protection")?;
+    let (mut both, region) = out_in_step(bench, &group, || {
+        let region = Region::map_at(ELSEWHERE, PAGES)?;
+        region.fill(same);
+        region.mergeable()?;
+        Ok(region)
+    })?;
+    check!(
+        region.pagemap()? == both[0].pagemap()?,
+        "the stranger, who was to be merged with the others, is not in the same slots"
+    );
+    faults.register(&region, userfault::MODE_WP)?;
+    let mut words = [region.addr() as u64, region.len() as u64, 1];
+    faults
+        .ioctl(userfault::WRITEPROTECT, &mut words)
+        .context("UFFDIO_WRITEPROTECT")?;
+    both[0].advise(0, PAGES, libc::MADV_HUGEPAGE)?;
+    drop(off);
+    let _on = Large::set("always")?;
+    let before = Large::swapped_in()?;
+    for index in (0..PAGES).step_by(ORDER_PAGES) {
+        both[0].touch(index + 3)?;
+    }
+    if Large::swapped_in()? == before {
+        return skip("this swap device does not give back large folios");
+    }
+    // A fault that finds no way comes again for ever; a system call fails, and so does swapoff.
+    let copy = Region::map(PAGES / 2)?;
+    read_first(&region, &copy)?;
+    copy.verify(same)?;
+    all_watched(&region).context("after the first half was read")?;
+    small.area().off().context("the rest is out")?;
+    small.area().on()?;
+    all_watched(&region).context("after swapoff")?;
+    region.verify(same)?;
+    sharer::verify(&mut both)?;
+    sharer::finish(both)
+}
+
+/// Has the kernel copy the first pages of a region of the calling process.
+fn read_first(region: &Region, copy: &Region) -> Outcome {
+    let part = |region: &Region| libc::iovec {
+        iov_base: region.addr() as *mut _,
+        iov_len: copy.len(),
+    };
+    let (from, to) = (part(region), part(copy));
+    // SAFETY: both are the caller's, and nobody writes to what is read.
+    let done = unsafe { libc::process_vm_readv(libc::getpid(), &to, 1, &from, 1, 0) };
+    let done = sys::check(done as libc::c_long).context("process_vm_readv")?;
+    check_eq!(done, copy.len(), "bytes read");
+    Ok(())
+}
+
+fn all_watched(region: &Region) -> Outcome {
+    let entries = region.pagemap()?;
+    let watched = entries.iter().filter(|entry| entry.watched()).count();
+    check_eq!(watched, region.pages(), "pages that userfaultfd watches");
+    Ok(())
 }

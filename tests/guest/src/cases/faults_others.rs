@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What others do to merged pages fails in the middle: swapoff, moving them, breaking them, making huge pages of them, and
+//! the exec of who has them.
+
+use super::common::{merged_crowd, same};
+use super::faults_calls::{expected, in_children, in_children_of};
+use super::faults_common::{in_order, prepare};
+use super::poison::{break_page, BROKEN};
+use super::prctl;
+use super::small_swap::Area;
+use super::swapping::{self, Crowd};
+use crate::case::{fail, Bench, Case, Context, Outcome, Room};
+use crate::inject::{each, Scope, Series, Victim};
+use crate::pagemap;
+use crate::region::{Region, MADV_SOFT_OFFLINE};
+use crate::sharer;
+use crate::sys::{self, Ended};
+use crate::wait;
+use crate::{check, check_eq};
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case::new(
+        "faults/swapoff",
+        "each failure inside swapoff in turn, of merged pages that are out",
+        swapoff,
+    )
+    .room(Room::Faults)
+    .seconds(300),
+    Case::new(
+        "faults/soft_offline",
+        "each failure inside MADV_SOFT_OFFLINE in turn, of a merged page",
+        soft_offline,
+    )
+    .room(Room::Faults)
+    .seconds(300),
+    Case::new(
+        "faults/poison",
+        "each allocation fails in turn while a merged page breaks: nobody gets anything else instead of it",
+        poison,
+    )
+    .room(Room::Faults)
+    .seconds(300),
+    Case::new(
+        "faults/collapse",
+        "each failure inside MADV_COLLAPSE in turn, of pages of which some are merged",
+        collapse,
+    )
+    .room(Room::Faults)
+    .seconds(300),
+    Case::new(
+        "faults/exec",
+        "each failure inside exec in turn, of a process with PR_SET_MEMORY_MERGE",
+        execing,
+    )
+    .room(Room::Faults)
+    .seconds(900),
+];
+
+const PAGES: usize = 6;
+/// More failures than any of these cases should find.
+const MOST: u32 = 2000;
+/// `MADV_COLLAPSE`, which libc may lack.
+const MADV_COLLAPSE: i32 = 25;
+
+fn swapoff(bench: &Bench) -> Outcome {
+    let _injection = prepare(bench, Scope::Task)?;
+    let mut area = Area::new(&swapping::device()?, true);
+    let this = Victim::this()?;
+    each("swapoff", Series::new(20, MOST), |nth| {
+        let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+        crowd.push_out()?;
+        this.arm(nth)?;
+        let result = area.try_off();
+        let reached = this.disarm()?;
+        in_order(bench)?;
+        match result {
+            Ok(()) => (),
+            Err(error) if reached && expected(&error) => {
+                crowd.sharers[0]
+                    .verify()
+                    .context("after a swapoff that failed")?;
+                area.off().context("once more")?;
+            }
+            Err(error) => return fail(format!("swapoff, failure reached: {reached}: {error}")),
+        }
+        let back = pagemap::distinct(&sharer::frames(&crowd.sharers)?);
+        area.on()?;
+        check_eq!(back, PAGES, "frames of all processes after swapoff");
+        crowd.verify()?;
+        in_order(bench)?;
+        crowd.finish()?;
+        Ok(reached)
+    })
+}
+
+fn soft_offline(bench: &Bench) -> Outcome {
+    in_children(bench, "MADV_SOFT_OFFLINE", 1, |scene, nth, goal| {
+        scene.region.mergeable()?;
+        scene.merge(goal)?;
+        let ((), reached) =
+            scene.call(nth, |region| region.advise_pages(2..3, MADV_SOFT_OFFLINE))?;
+        let frames = pagemap::frames(&scene.region.pagemap()?);
+        check!(
+            frames[2] != goal[2],
+            "the page is still in the frame that went offline"
+        );
+        scene.region.verify(same)?;
+        Ok(reached)
+    })
+}
+
+/// Who breaks the page dies of it, so that failures are ordered of whoever handles a broken page.
+fn poison(bench: &Bench) -> Outcome {
+    let mut injection = prepare(bench, Scope::Function("memory_failure"))?;
+    each("memory_failure()", Series::new(1, MOST), |nth| {
+        let mut sharers = merged_crowd(bench, 3, BROKEN + 2)?;
+        injection.order("failslab", nth)?;
+        let broken = break_page(&sharers, libc::MADV_HWPOISON);
+        let reached = injection.ordered("failslab")?;
+        broken?;
+        bench.ksm.passes(1)?;
+        bench.ksm.stop()?;
+        in_order(bench)?;
+        for sharer in &mut sharers {
+            sharer.touch(BROKEN + 1).context("a good page")?;
+        }
+        for sharer in sharers {
+            sharer.dies_touching(BROKEN, libc::SIGBUS)?;
+        }
+        in_order(bench)?;
+        Ok(reached)
+    })
+}
+
+fn collapse(bench: &Bench) -> Outcome {
+    in_children(bench, "MADV_COLLAPSE", 1, |scene, nth, goal| {
+        // The first pages are those of the others.
+        let content = |index| match index {
+            0..PAGES => same(index),
+            _ => 0x1000 + index as u64,
+        };
+        let huge = Region::map_huge(1)?;
+        huge.fill(content);
+        huge.mergeable()?;
+        scene.bench.ksm.start()?;
+        wait::until(
+            "the first pages are merged with those of the others",
+            || {
+                let frames = pagemap::frames(&huge.pagemap()?);
+                Ok((frames.starts_with(goal), frames.len()))
+            },
+        )?;
+        scene.bench.ksm.stop()?;
+        let ((), reached) = scene.call(nth, |_| huge.advise(MADV_COLLAPSE))?;
+        let frames = pagemap::frames(&huge.pagemap()?);
+        check!(
+            frames.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "there is no huge page after MADV_COLLAPSE has succeeded"
+        );
+        huge.verify(content)?;
+        Ok(reached)
+    })
+}
+
+/// What a process that could not exec ends with: its memory is what it was, or it is not.
+const STAYED: i32 = 10;
+const SPOILT: i32 = 11;
+
+fn execing(bench: &Bench) -> Outcome {
+    // Not what the new image does.
+    let inside = Scope::Function("__x64_sys_execve");
+    in_children_of(bench, "exec", 1, inside, |scene, nth, goal| {
+        prctl::merge_any(true)?;
+        scene.region.mergeable()?;
+        scene.merge(goal)?;
+        let Some(child) = sys::fork().context("fork")? else {
+            replace(&scene.region, nth)
+        };
+        let victim = Victim::thread(child)?;
+        // It keeps what is left of its order until somebody asks for its end.
+        sys::wait_for_end(child).context("waitid")?;
+        let reached = victim.disarm()?;
+        match sys::waitpid(child, false).context("waitpid")? {
+            Some((_, Ended::Code(0))) => (),
+            // Once the old image is gone there is nothing to come back to.
+            Some((_, Ended::Code(STAYED) | Ended::Signal(libc::SIGKILL | libc::SIGSEGV)))
+                if reached => {}
+            other => {
+                return fail(format!(
+                    "failure reached: {reached}; who was to exec ended with {other:?}"
+                ))
+            }
+        }
+        scene.region.verify(same)?;
+        Ok(reached)
+    })
+}
+
+/// The calling process becomes another program, or fails at it.
+fn replace(region: &Region, nth: u32) -> ! {
+    let program = c"/bin/true";
+    let arguments = [program.as_ptr(), std::ptr::null()];
+    let Ok(victim) = Victim::this() else {
+        sys::exit(SPOILT)
+    };
+    if victim.arm(nth).is_err() {
+        sys::exit(SPOILT)
+    }
+    // SAFETY: a null-terminated array of strings that outlive the call.
+    unsafe { libc::execv(program.as_ptr(), arguments.as_ptr()) };
+    let stayed = expected(&std::io::Error::last_os_error()) && region.verify(same).is_ok();
+    sys::exit(if stayed { STAYED } else { SPOILT })
+}
