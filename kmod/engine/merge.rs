@@ -12,7 +12,7 @@ use super::{
     chunk::{ByHash, Chunk, Item},
     hash::Realm,
     locks::Live,
-    node::{Key, NewSharer, Node, Sharer},
+    node::{Key, NewSharer, Node, Sharer, Wait},
     reap,
     space::{MmapRead, Reading},
     tree::Tree,
@@ -101,8 +101,10 @@ pub(crate) enum Outcome {
 pub(crate) fn visit_private(engine: &mut Engine, at: At, page: Page) -> Outcome {
     let realm = realm_of(at.chunk, page.pfn());
     if at.chunk.state.lock().state(at.slot) == State::Stable {
-        // Its mapping was given a page of its own without telling us: large swap-in, for one.
-        reap::unhang(engine, at.chunk, at.slot);
+        // Its mapping was given a page of its own without telling us: large swap-in, for one. If not now, it comes by again.
+        if !reap::unhang(engine, at.chunk, at.slot) {
+            return Outcome::Done;
+        }
     }
     let hash = realm.hash(engine, &page);
     if !at.chunk.is_hashed(at.slot) || at.chunk.hash(engine, at.slot) != hash {
@@ -154,7 +156,7 @@ fn merge_zero(engine: &mut Engine, at: At, page: &Page) -> bool {
     drop(_busy);
     drop(lock);
     if done {
-        reap::forget(engine, at.chunk, at.slot);
+        reap::forget(engine, at.chunk, at.slot, Wait::No);
     }
     done
 }
@@ -359,7 +361,7 @@ fn merge_two(
     drop(lock);
     if !is_mergeable {
         // It would stay the first to be found by everybody.
-        reap::forget(engine, chunk, slot);
+        reap::forget(engine, chunk, slot, Wait::No);
         return;
     }
     let Some(node) = make_node(engine, at, &page, hash) else {
@@ -499,7 +501,9 @@ pub(crate) fn visit_merged(engine: &mut Engine, at: At, page: &Page) {
         gather(engine, at, page, node);
         return;
     }
-    reap::unhang(engine, at.chunk, at.slot);
+    if !reap::unhang(engine, at.chunk, at.slot) {
+        return;
+    }
     let Some(sharer) = Sharer::alloc(at.mm()) else {
         return;
     };

@@ -44,7 +44,7 @@ use crate::{
     sys::{bindings as b, thread},
 };
 use locks::Live;
-use node::{ByKey, Node};
+use node::{ByKey, Node, Wait};
 
 /// What the engine's mutex protects, besides every `EngineCell`.
 pub(crate) struct Engine {
@@ -343,10 +343,10 @@ fn forget_everything(engine: &mut Engine) {
     space::for_each(engine, |engine, space| {
         space.scan_at.set(engine, 0);
         space.seen_mergeable.set(engine, false);
-        reap::forget_all(engine, space, 0, usize::MAX);
+        reap::forget_all(engine, space, Wait::Yes);
     });
     // The reaper took sharers away while forks that nobody knows mapped their page still: it had to leave the nodes.
-    scan::prune(engine, true);
+    scan::prune(engine, true, Wait::Yes);
     STATS.full_scans.set(0);
 }
 
@@ -374,7 +374,7 @@ fn set_when_empty(set: impl Fn(), is_set: impl Fn() -> bool) -> Result {
     if STATS.pages_shared.get() != 0 {
         return Err(EBUSY);
     }
-    scan::prune(&mut engine, true);
+    scan::prune(&mut engine, true, Wait::Yes);
     if !engine.stable.first().is_null() {
         return Err(EBUSY);
     }

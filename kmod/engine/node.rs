@@ -32,7 +32,7 @@ use core::{
 
 use super::{
     chunk::Chunk,
-    locks::{EngineCell, Live, Spin},
+    locks::{EngineCell, Live, Spin, SpinGuard},
     tree::Keyed,
     Engine,
 };
@@ -189,6 +189,38 @@ impl NodeState {
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
+
+    /// Takes a sharer off the list, and counts it out. Besides the node's lock that of its page is held, if there is one.
+    fn unlink(&mut self, sharer: Live<Sharer>) {
+        let raw = sharer.as_ptr();
+        // SAFETY: On the list, which is ours under both locks.
+        unsafe {
+            match (*raw).prev.is_null() {
+                true => self.sharers = (*raw).next,
+                false => (*(*raw).prev).next = (*raw).next,
+            }
+            if !(*raw).next.is_null() {
+                (*(*raw).next).prev = (*raw).prev;
+            }
+        }
+        self.count -= 1;
+        if self.count == 0 {
+            STATS.pages_shared.dec();
+        } else {
+            STATS.pages_sharing.dec();
+        }
+    }
+}
+
+/// Whether a folio that somebody else has locked is waited for, with the engine held.
+///
+/// He may be reclaiming for a copy of it, in a control group that lets him have memory as slowly as its owner likes
+/// (`mem_cgroup_charge()` in the swap-in hook), and others may queue behind him for the same. So what processes bring about is
+/// put off, and only an administrator's order waits: `run` 2, hand-back, memory that goes offline.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    No,
+    Yes,
 }
 
 /// Iterates over a node's sharers.
@@ -337,18 +369,37 @@ impl Node {
         }
     }
 
-    /// Locks what the sharers' list is under: the page's folio, if there is one. `None` means that there is none, and
-    /// none can appear until the swap-in hook has had the node's lock. May sleep.
-    fn lock_page(&self) -> Option<LockedFolio> {
+    /// Locks what the sharers' list is under: the page's folio, if there is one. `None` in it means that there is none,
+    /// and none can appear until the swap-in hook has had the node's lock. `None`: somebody else has it locked, and `wait`
+    /// forbids to wait for him. May sleep.
+    fn lock_page(&self, wait: Wait) -> Option<Option<LockedFolio>> {
         loop {
-            let folio = self.folio()?.lock_owned();
+            let Some(folio) = self.folio() else {
+                return Some(None);
+            };
+            let folio = match wait {
+                Wait::No => folio.try_lock_owned()?,
+                Wait::Yes => folio.lock_owned(),
+            };
             // SAFETY: We have a reference.
             if unsafe { b::swapksm_folio_node(folio.as_ptr()) }
                 == ptr::from_ref(self).cast_mut().cast()
             {
-                return Some(folio);
+                return Some(Some(folio));
             }
             // Migrated before we had the lock: the node knows its new frame by now.
+        }
+    }
+
+    /// The same, with the node's lock: the list is ours.
+    fn lock_list(&self, wait: Wait) -> Option<(Option<LockedFolio>, SpinGuard<'_, NodeState>)> {
+        loop {
+            let folio = self.lock_page(wait)?;
+            let state = self.state.lock();
+            if folio.is_some() || state.pfn == NO_PFN {
+                return Some((folio, state));
+            }
+            // The swap-in hook gave it a page after we had looked.
         }
     }
 
@@ -359,7 +410,7 @@ impl Node {
         if !gone.contains(&self.state.lock().pfn) {
             return;
         }
-        let folio = self.lock_page();
+        let folio = self.lock_page(Wait::Yes).flatten();
         // The page that is locked is the one that the node knows, also if it has just come from there.
         let mut state = self.state.lock();
         if gone.contains(&state.pfn) {
@@ -413,65 +464,65 @@ impl Node {
         unsafe { b::swapksm_mm_count_merging(chunk.space().mm(), 1) };
     }
 
-    /// Ends the membership of a Stable item, which is Volatile then. May sleep.
+    /// Ends the membership of a Stable item, which is Volatile then. False: it stays what it was, as the page is locked by
+    /// somebody who is not to be waited for. May sleep.
     ///
     /// Safe against the walks and the swap-in hook: the item no longer leads to the sharer; a walk has the lock of the
     /// folio that we take if there is one; the hook has the node's lock, and who is on the way with a reference to the
     /// node finds it gone from the list.
-    pub(crate) fn detach(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
-        if let Some(sharer) = chunk.take_sharer(engine, slot) {
-            Node::part(engine, sharer);
+    pub(crate) fn detach(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, wait: Wait) -> bool {
+        // The engine is held, so it stays the item's.
+        let Some(sharer) = chunk.state.lock().sharer(slot) else {
+            return true;
+        };
+        let node = sharer.node();
+        {
+            let Some((_folio, mut state)) = node.lock_list(wait) else {
+                return false;
+            };
+            chunk.take_sharer(engine, slot);
+            state.unlink(sharer);
         }
+        Node::release(engine, sharer, wait);
+        true
     }
 
     /// Takes a sharer that no item leads to any more from its node's list, and frees it. Locks the node's folio, so no other
     /// may be locked. May sleep.
     pub(crate) fn part(engine: &mut Engine, sharer: Live<Sharer>) {
-        let node = sharer.node();
-        let raw = sharer.as_ptr();
-        {
-            let (_folio, mut state) = loop {
-                let folio = node.lock_page();
-                let state = node.state.lock();
-                if folio.is_some() || state.pfn == NO_PFN {
-                    break (folio, state);
-                }
-                // The swap-in hook gave it a page after we had looked.
-            };
-            // SAFETY: On the list, which is ours under both locks.
-            unsafe {
-                match (*raw).prev.is_null() {
-                    true => state.sharers = (*raw).next,
-                    false => (*(*raw).prev).next = (*raw).next,
-                }
-                if !(*raw).next.is_null() {
-                    (*(*raw).next).prev = (*raw).prev;
-                }
-            }
-            state.count -= 1;
-            if state.count == 0 {
-                STATS.pages_shared.dec();
-            } else {
-                STATS.pages_sharing.dec();
-            }
+        if let Some((_folio, mut state)) = sharer.node().lock_list(Wait::Yes) {
+            state.unlink(sharer);
         }
-        // SAFETY: The space keeps its mm, the engine is held; the sharer is in no list any more; the anon_vma reference
-        // was its own.
+        Node::release(engine, sharer, Wait::Yes);
+    }
+
+    /// Frees a sharer that is in no list any more, and its node if that was its last. May sleep.
+    fn release(engine: &mut Engine, sharer: Live<Sharer>, wait: Wait) {
+        let node = sharer.node();
+        // SAFETY: The space keeps its mm, the engine is held; the anon_vma reference was the sharer's own, which nobody else
+        // can find.
         unsafe {
             b::swapksm_mm_count_merging(sharer.mm(), -1);
             b::swapksm_anon_vma_put(sharer.anon_vma);
-            b::swapksm_object_free(b::swapksm_object_SWAPKSM_OBJECT_SHARER, raw.cast());
+            b::swapksm_object_free(
+                b::swapksm_object_SWAPKSM_OBJECT_SHARER,
+                sharer.as_ptr().cast(),
+            );
         }
-        node.try_free(engine);
+        node.try_free(engine, wait);
     }
 
-    /// Frees a node without sharers if its page is gone or nobody maps it. May sleep.
-    pub(crate) fn try_free(self: Live<Self>, engine: &mut Engine) -> bool {
+    /// Frees a node without sharers if its page is gone or nobody maps it; else it stays for [`super::scan::prune`]. May
+    /// sleep.
+    pub(crate) fn try_free(self: Live<Self>, engine: &mut Engine, wait: Wait) -> bool {
         if self.state.lock().count != 0 {
             return false;
         }
         // The swap-in hook finds only nodes with sharers, so no page appears any more.
-        if let Some(folio) = self.lock_page() {
+        let Some(folio) = self.lock_page(wait) else {
+            return false;
+        };
+        if let Some(folio) = folio {
             if folio.is_mapped() {
                 return false;
             }
@@ -488,7 +539,7 @@ impl Node {
     pub(crate) fn dissolve(self: Live<Self>, engine: &mut Engine) -> bool {
         self.get();
         let mut nodeless = false;
-        if let Some(folio) = self.lock_page() {
+        if let Some(folio) = self.lock_page(Wait::Yes).flatten() {
             folio.set_node(ptr::null_mut());
             nodeless = folio.is_mapped();
             self.state.lock().pfn = NO_PFN;
@@ -499,12 +550,14 @@ impl Node {
             let first = self.state.lock().sharers().next();
             // The last detach frees the node; our reference keeps its memory.
             match first {
-                Some(sharer) => Node::detach(engine, sharer.chunk(), sharer.slot()),
+                Some(sharer) => {
+                    Node::detach(engine, sharer.chunk(), sharer.slot(), Wait::Yes);
+                }
                 None => break,
             }
         }
         if !self.place.get(engine).next.is_null() {
-            self.try_free(engine);
+            self.try_free(engine, Wait::Yes);
         }
         self.put();
         nodeless

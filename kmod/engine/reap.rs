@@ -22,7 +22,7 @@ use super::{
     chunk::{Chunk, Slots},
     hold,
     locks::{Event, Live, Spin},
-    node::{Node, Sharer},
+    node::{Node, Sharer, Wait},
     space::{MmapRead, Reading, Space},
     word::State,
     Engine,
@@ -242,8 +242,12 @@ pub(super) fn round() -> bool {
         }
         while let Some(space) = Live::from_raw(spaces) {
             spaces = *space.dead_link();
-            purge(&mut hold(), space);
-            STATS.pending.dec();
+            if purge(&mut hold(), space) {
+                STATS.pending.dec();
+            } else {
+                bury(space);
+                put_off = true;
+            }
             thread::cond_resched();
         }
     }
@@ -277,8 +281,13 @@ fn reap(engine: &mut Engine, chunk: Live<Chunk>) -> bool {
             }
         });
     }
-    // Without the mmap lock, whose owner shall not wait for the folio locks that this takes: nobody hangs an item in or out but us.
-    each(&gone, |slot| forget(engine, chunk, slot));
+    // Without the mmap lock, whose owner shall not wait for what is freed here: nobody hangs an item in or out but us.
+    each(&gone, |slot| {
+        if !forget(engine, chunk, slot, Wait::No) {
+            suspect(chunk, slot);
+            put_off = true;
+        }
+    });
     each(&suspects, |_| STATS.pending.dec());
     chunk.try_free(engine);
     space.put();
@@ -406,34 +415,45 @@ fn is_page_of(pfn: u64, node: Live<Node>) -> bool {
     unsafe { b::swapksm_page_node(b::swapksm_pfn_page(pfn as usize)) == node.as_ptr().cast() }
 }
 
-/// Ends an item: out of the trees, out of its node, its slot free. May sleep.
-pub(super) fn forget(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
-    unhang(engine, chunk, slot);
-    chunk.release(engine, slot);
+/// Ends an item: out of the trees, out of its node, its slot free. False: it stays, as its node's page is locked (see
+/// [`Wait`]). May sleep.
+pub(super) fn forget(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, wait: Wait) -> bool {
+    let done = take_out(engine, chunk, slot, wait);
+    if done {
+        chunk.release(engine, slot);
+    }
+    done
 }
 
-/// Takes an item out of the tree or node it hangs in; it is Volatile then. May sleep.
-pub(super) fn unhang(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) {
+/// Takes an item out of the tree or node it hangs in; it is Volatile then. False: it stays Stable, as its node's page is
+/// locked by somebody else; nothing else fails. May sleep.
+pub(super) fn unhang(engine: &mut Engine, chunk: Live<Chunk>, slot: usize) -> bool {
+    take_out(engine, chunk, slot, Wait::No)
+}
+
+fn take_out(engine: &mut Engine, chunk: Live<Chunk>, slot: usize, wait: Wait) -> bool {
     let state = chunk.state.lock().state(slot);
     match state {
-        State::Free | State::Volatile => {}
+        State::Free | State::Volatile => true,
         State::Unstable => {
             // SAFETY: An Unstable item is in the unstable tree.
             unsafe { engine.unstable.erase(chunk.tree_link(slot)) };
             chunk.set_state(engine, slot, State::Volatile);
             STATS.pages_unshared.dec();
+            true
         }
-        State::Stable => Node::detach(engine, chunk, slot),
+        State::Stable => Node::detach(engine, chunk, slot, wait),
     }
 }
 
-/// Ends all items of a space between two chunk numbers. May sleep.
-pub(super) fn forget_all(engine: &mut Engine, space: Live<Space>, first: usize, last: usize) {
-    let mut index = first;
+/// Ends all items of a space. False: some stay (see [`forget`]). May sleep.
+pub(super) fn forget_all(engine: &mut Engine, space: Live<Space>, wait: Wait) -> bool {
+    let (mut index, last) = (0, usize::MAX);
+    let mut all = true;
     while let Some(chunk) = space.find(engine, &mut index, last) {
         for slot in 0..super::chunk::SLOTS {
             if chunk.state.lock().state(slot) != State::Free {
-                forget(engine, chunk, slot);
+                all &= forget(engine, chunk, slot, wait);
             }
         }
         // If the queue has it, it is freed when it comes out.
@@ -444,9 +464,14 @@ pub(super) fn forget_all(engine: &mut Engine, space: Live<Space>, first: usize, 
         }
         index += 1;
     }
+    all
 }
 
-fn purge(engine: &mut Engine, space: Live<Space>) {
-    forget_all(engine, space, 0, usize::MAX);
-    space.unlist(engine);
+/// Ends a dead space. False: not yet.
+fn purge(engine: &mut Engine, space: Live<Space>) -> bool {
+    let all = forget_all(engine, space, Wait::No);
+    if all {
+        space.unlist(engine);
+    }
+    all
 }

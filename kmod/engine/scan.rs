@@ -13,7 +13,7 @@ use super::{
     hold,
     locks::{Event, Live},
     merge::{self, At, Outcome},
-    node::Node,
+    node::{Node, Wait},
     reap,
     space::{self, Look, Reading, Space, Watch},
     word::State,
@@ -186,7 +186,7 @@ fn begin_pass(engine: &mut Engine, advisor: &mut AdvisorState) {
     // Pages wait in per-CPU batches with an extra reference, which looks like a pin.
     lru::add_drain_all();
     let chains = chains_are_due(&mut engine.cursor);
-    prune(engine, chains);
+    prune(engine, chains, Wait::No);
     advisor.begin();
     engine.cursor.joined = JOINED.load(Relaxed);
     space::cursor_start();
@@ -212,7 +212,7 @@ fn end_pass(engine: &mut Engine, advisor: &mut AdvisorState) -> bool {
 
 /// Frees nodes whose last mappings, unregistered forks, went without telling us. Of contents with several merged pages
 /// only the one in the tree is looked at unless `chains` says so; then their sharers are also brought together.
-pub(super) fn prune(engine: &mut Engine, chains: bool) {
+pub(super) fn prune(engine: &mut Engine, chains: bool, wait: Wait) {
     let mut link = engine.stable.first();
     while !link.is_null() {
         // SAFETY: Links in the tree are those of nodes. The next one is looked up before this ring changes.
@@ -231,14 +231,14 @@ pub(super) fn prune(engine: &mut Engine, chains: bool) {
         while node != first {
             let after = node.next_copy(engine);
             if node.state.lock().count() == 0 {
-                node.try_free(engine);
+                node.try_free(engine, wait);
             } else {
                 merge::revisit_sharers(engine, node);
             }
             node = after;
         }
         if first.state.lock().count() == 0 {
-            first.try_free(engine);
+            first.try_free(engine, wait);
         } else if chains {
             merge::revisit_sharers(engine, first);
         }
@@ -317,7 +317,8 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
             // before the flag, by which it decides whether to enter the mm again, is cleared.
             // Its items go first, with what the mm counts of them: a fork would inherit the numbers of an mm without the flag.
-            reap::forget_all(engine, space, 0, usize::MAX);
+            // What is locked now goes with the dead space.
+            reap::forget_all(engine, space, Wait::No);
             // SAFETY: The space keeps the mm.
             unsafe { b::swapksm_mm_set_mergeable(space.mm(), false) };
             space.kill();
@@ -392,7 +393,7 @@ fn drop_stale(engine: &mut Engine, chunk: Live<Chunk>, stale: &Slots) {
             }
             State::Volatile | State::Unstable => {}
         }
-        reap::forget(engine, chunk, slot);
+        reap::forget(engine, chunk, slot, Wait::No);
     }
 }
 

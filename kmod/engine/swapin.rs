@@ -331,7 +331,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     if !unsafe { b::swapksm_vma_is_mergeable(fault.vma) } {
         return Outcome::Unknown;
     }
-    // Read now, as a chunk's lock is not taken under a node's. An item that leaves the node before we have the node's
+    // Read now: others spin for the node's lock. An item that leaves the node before we have the node's
     // lock does so because its page-table entry was changed, which the fault will see (the entry cannot come back while
     // the folio is in the swap cache), or because everything is being unmerged, which we see below.
     let is_registered = is_sharer(fault, node);
@@ -352,7 +352,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
     }
     drop(state);
     if !is_registered {
-        // As in `is_ours`. A chunk's lock is not taken under a node's.
+        // As in `is_ours`.
         suspect_range(fault, 1);
     }
     Outcome::Shared

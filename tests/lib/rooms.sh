@@ -104,7 +104,7 @@ run_machine() {
 	shift
 	left=("$@")
 	for other in 'takeover/livepatch_ livepatch' 'suspend/to_idle wake' 'device/|races/device hmm' \
-		'hotplug/removed hotremove' 'abuse/slow_ slowfault'; do
+		'hotplug/removed hotremove' 'abuse/slow_ slowfault' 'abuse/held_ heldfolio'; do
 		[[ ${left[*]} =~ ${other% *} ]] || continue
 		[ "${other#* } $(debug_flavour "$kernel")" != 'hmm kcsan' ] || continue
 		other=$(test_module "$REPO/tests/${other#* }" "$kernel") || exit

@@ -17,6 +17,7 @@ mod faults_others;
 mod files;
 mod fork;
 mod fragments;
+mod held_folio;
 mod hotplug;
 mod hotremove;
 mod kvm;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<&'static Case> {
         numa::CASES,
         hotplug::CASES,
         hotremove::CASES,
+        held_folio::CASES,
         suspend::CASES,
         swap::CASES,
         swap_numbers::CASES,

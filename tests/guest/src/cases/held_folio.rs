@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A merged page whose folio somebody keeps locked: nobody but who is about this page waits for him.
+
+use std::fs;
+
+use super::common::{frames_become, merged_crowd, same, self_check};
+use super::takeover::Helper;
+use crate::case::{Bench, Case, Context, Outcome, Room};
+use crate::ksm::Ksm;
+use crate::sharer::{self, Sharer};
+use crate::wait;
+
+/// The cases.
+pub const CASES: &[Case] = &[Case::new(
+    "abuse/held_folio",
+    "who keeps a merged page locked keeps nobody else from being merged, neither when a sharer writes nor when one exits",
+    held_folio,
+)
+.room(Room::Plain)
+.seconds(180)];
+
+const PAGES: usize = 16;
+const HELD: usize = 3;
+
+/// The driver, and the folio that it keeps locked until this is dropped.
+struct Held(#[expect(dead_code, reason = "it is there until this is dropped")] Helper);
+
+impl Held {
+    fn take(frame: u64) -> Outcome<Held> {
+        let held = Held(Helper::load(c"heldfolio", c"")?);
+        held.order(frame)?;
+        Ok(held)
+    }
+
+    fn let_go(&self) -> Outcome {
+        self.order(0)
+    }
+
+    fn order(&self, frame: u64) -> Outcome {
+        let path = "/sys/module/heldfolio/parameters/frame";
+        fs::write(path, frame.to_string()).context(format!("writing {frame} to {path}"))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.let_go();
+    }
+}
+
+fn held_folio(bench: &Bench) -> Outcome {
+    bench.only_ours("a scanner that waits for nobody who has locked a page")?;
+    let mut sharers = merged_crowd(bench, 4, PAGES)?;
+    let held = Held::take(sharers[0].frames()?[HELD])?;
+    // Before anybody has written: nothing is to be done about the page yet.
+    others_are_merged(0x1_0000).context("while the page is locked")?;
+    sharers[0].write(HELD, 0x900)?;
+    others_are_merged(0x2_0000).context("after a sharer has written to it")?;
+    sharers.pop().expect("four were started").finish()?;
+    others_are_merged(0x3_0000).context("after a sharer has exited")?;
+    sharer::verify(&mut sharers)?;
+    held.let_go()?;
+    // Three have all pages but one, which two have.
+    wait::until("those who have left the page are counted out", || {
+        let counts = (Ksm.number("pages_shared")?, Ksm.number("pages_sharing")?);
+        let pages = PAGES as i64;
+        Ok((counts == (pages, 2 * pages - 1), counts))
+    })?;
+    frames_become(&sharers, PAGES + 1)?;
+    self_check(&bench.ksm)?;
+    sharer::finish(sharers)
+}
+
+/// Two newcomers are merged, and go.
+fn others_are_merged(seed: u64) -> Outcome {
+    let sharers = Sharer::crowd(2, PAGES, |index| same(index) + seed)?;
+    frames_become(&sharers, PAGES)?;
+    sharer::finish(sharers)
+}
