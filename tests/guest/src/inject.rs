@@ -105,7 +105,7 @@ impl Injection {
     }
 
     /// The `nth` possible failure of a kind from now on happens, in whatever task, and no other. (Two at the same moment may
-    /// be taken for one.)
+    /// be taken for one.) `failslab` counts bytes instead: what fails is the allocation that they end in.
     pub fn order(&mut self, kind: &str, nth: u32) -> Outcome {
         self.set(kind, "probability", "0")?;
         self.set(kind, "times", "1")?;

@@ -38,6 +38,15 @@ const EARLY_KILL: (i32, [u64; 4]) = (33, [1, 1, 0, 0]);
 
 /// Breaks the page [`BROKEN`] of a new process that is merged with `sharers`, whose pages are those of [`same`].
 pub fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
+    break_page_after(sharers, advice, || Ok(()))
+}
+
+/// The same; `prepare` is called when the process is merged, before the page breaks.
+pub fn break_page_after(
+    sharers: &[Sharer],
+    advice: i32,
+    prepare: impl FnOnce() -> Outcome,
+) -> Outcome {
     let pages = sharers[0].pages();
     let mut worker = Worker::start("breaker", |steps| {
         let region = Region::map(pages)?;
@@ -57,6 +66,7 @@ pub fn break_page(sharers: &[Sharer], advice: i32) -> Outcome {
     wait::until("the breaker is merged with the others", || {
         Ok((pagemap::frames(&pagemap::of(pid, addr, pages)?) == goal, ()))
     })?;
+    prepare()?;
     worker.go(0)?;
     match advice {
         libc::MADV_HWPOISON => worker.killed_by(libc::SIGBUS),
