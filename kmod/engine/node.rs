@@ -475,30 +475,33 @@ impl Node {
         let Some(sharer) = chunk.state.lock().sharer(slot) else {
             return true;
         };
-        let node = sharer.node();
-        {
-            let Some((_folio, mut state)) = node.lock_list(wait) else {
-                return false;
-            };
+        Node::part_after(engine, sharer, wait, |engine| {
             chunk.take_sharer(engine, slot);
-            state.unlink(sharer);
-        }
-        Node::release(engine, sharer, wait);
-        true
+        })
     }
 
     /// Takes a sharer that no item leads to any more from its node's list, and frees it. Locks the node's folio, so no other
     /// may be locked. May sleep.
     pub(crate) fn part(engine: &mut Engine, sharer: Live<Sharer>) {
-        if let Some((_folio, mut state)) = sharer.node().lock_list(Wait::Yes) {
-            state.unlink(sharer);
-        }
-        Node::release(engine, sharer, Wait::Yes);
+        Node::part_after(engine, sharer, Wait::Yes, |_| {});
     }
 
-    /// Frees a sharer that is in no list any more, and its node if that was its last. May sleep.
-    fn release(engine: &mut Engine, sharer: Live<Sharer>, wait: Wait) {
+    /// The same; `take` is called with the list's locks held, and then no item leads to the sharer. False: the list could not
+    /// be locked, and nothing was done. May sleep.
+    fn part_after(
+        engine: &mut Engine,
+        sharer: Live<Sharer>,
+        wait: Wait,
+        take: impl FnOnce(&mut Engine),
+    ) -> bool {
         let node = sharer.node();
+        {
+            let Some((_folio, mut state)) = node.lock_list(wait) else {
+                return false;
+            };
+            take(engine);
+            state.unlink(sharer);
+        }
         // SAFETY: The space keeps its mm, the engine is held; the anon_vma reference was the sharer's own, which nobody else
         // can find.
         unsafe {
@@ -510,6 +513,7 @@ impl Node {
             );
         }
         node.try_free(engine, wait);
+        true
     }
 
     /// Frees a node without sharers if its page is gone or nobody maps it; else it stays for [`super::scan::prune`]. May

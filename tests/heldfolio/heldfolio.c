@@ -46,17 +46,11 @@ static int set_frame(const char *text, const struct kernel_param *unused)
 static const struct kernel_param_ops frame_ops = { .set = set_frame };
 module_param_cb(frame, &frame_ops, NULL, 0200);
 
-static int __init heldfolio_init(void)
-{
-	return 0;
-}
-
 static void __exit heldfolio_exit(void)
 {
 	let_go();
 }
 
-module_init(heldfolio_init);
 module_exit(heldfolio_exit);
 
 MODULE_DESCRIPTION("Keeps a folio locked, for swapksm's tests");

@@ -13,6 +13,8 @@ use crate::pagemap::{self, Entry};
 use crate::sabotage::{self, Sabotage};
 use crate::sys::{self, HUGE, PAGE};
 
+/// `MADV_COLLAPSE`, which libc may lack.
+pub const MADV_COLLAPSE: i32 = 25;
 /// `MADV_SOFT_OFFLINE`, which libc may lack.
 pub const MADV_SOFT_OFFLINE: i32 = 101;
 

@@ -83,6 +83,20 @@ pub fn waitpid(pid: i32, nohang: bool) -> io::Result<Option<(i32, Ended)>> {
     Ok(Some((pid as i32, ended)))
 }
 
+/// `process_vm_readv(2)` of `len` bytes at `from` of a process's to the caller's own `to`; how many were read.
+///
+/// # Safety
+///
+/// The bytes at `to` are the caller's, who uses them for nothing else meanwhile.
+pub unsafe fn read_memory(pid: i32, from: usize, to: usize, len: usize) -> io::Result<usize> {
+    let range = |start: usize| libc::iovec {
+        iov_base: start as *mut _,
+        iov_len: len,
+    };
+    // SAFETY: what is read is an address to the kernel, what is written to is the caller's.
+    check(unsafe { libc::process_vm_readv(pid, &range(to), 1, &range(from), 1, 0) } as libc::c_long)
+}
+
 /// Waits until `pid` has ended, and leaves it to be asked for.
 pub fn wait_for_end(pid: i32) -> io::Result<()> {
     let (kind, flags) = (

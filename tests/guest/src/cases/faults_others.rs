@@ -15,7 +15,7 @@ use super::swapping::{self, Crowd};
 use crate::case::{fail, Bench, Case, Context, Outcome, Room};
 use crate::inject::{each, Scope, Series, Victim};
 use crate::pagemap;
-use crate::region::{Region, MADV_SOFT_OFFLINE};
+use crate::region::{Region, MADV_COLLAPSE, MADV_SOFT_OFFLINE};
 use crate::sharer;
 use crate::sys::{self, Ended};
 use crate::wait;
@@ -66,8 +66,6 @@ const MOST: u32 = 2000;
 /// Bytes that are allocated for each who shares a page that breaks (`struct to_kill` in mm/memory-failure.c, from the cache
 /// of this size).
 const TO_KILL: u32 = 64;
-/// `MADV_COLLAPSE`, which libc may lack.
-const MADV_COLLAPSE: i32 = 25;
 
 fn swapoff(bench: &Bench) -> Outcome {
     let _injection = prepare(bench, Scope::Task)?;

@@ -2,8 +2,6 @@
 
 //! A merged page whose folio somebody keeps locked: nobody but who is about this page waits for him.
 
-use std::fs;
-
 use super::common::{frames_become, merged_crowd, same, self_check};
 use super::takeover::Helper;
 use crate::case::{Bench, Case, Context, Outcome, Room};
@@ -24,22 +22,17 @@ const PAGES: usize = 16;
 const HELD: usize = 3;
 
 /// The driver, and the folio that it keeps locked until this is dropped.
-struct Held(#[expect(dead_code, reason = "it is there until this is dropped")] Helper);
+struct Held(Helper);
 
 impl Held {
     fn take(frame: u64) -> Outcome<Held> {
         let held = Held(Helper::load(c"heldfolio", c"")?);
-        held.order(frame)?;
+        held.0.set("frame", frame)?;
         Ok(held)
     }
 
     fn let_go(&self) -> Outcome {
-        self.order(0)
-    }
-
-    fn order(&self, frame: u64) -> Outcome {
-        let path = "/sys/module/heldfolio/parameters/frame";
-        fs::write(path, frame.to_string()).context(format!("writing {frame} to {path}"))
+        self.0.set("frame", 0)
     }
 }
 

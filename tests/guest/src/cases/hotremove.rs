@@ -3,8 +3,6 @@
 //! Memory that is taken out of the machine: its frames have no struct page any more, so whoever remembers one of them and
 //! looks it up dies of it.
 
-use std::fs;
-
 use super::common::{frames_become, same, self_check};
 use super::hotplug::{half_out, merged_inside, PAGES};
 use super::memory_block::{Block, Filler};
@@ -36,7 +34,7 @@ pub const CASES: &[Case] = &[
 const PROCESSES: usize = 3;
 
 /// The driver that takes memory out and puts it in.
-struct Driver(#[expect(dead_code, reason = "it is there until this is dropped")] Helper);
+struct Driver(Helper);
 
 impl Driver {
     fn load() -> Outcome<Driver> {
@@ -44,8 +42,7 @@ impl Driver {
     }
 
     fn order(&self, what: &str, block: &Block) -> Outcome {
-        let path = format!("/sys/module/hotremove/parameters/{what}");
-        fs::write(&path, format!("{:#x}", block.address())).context(format!("writing to {path}"))
+        self.0.set(what, format!("{:#x}", block.address()))
     }
 
     /// Takes the block out, which goes offline first.

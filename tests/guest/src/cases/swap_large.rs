@@ -108,19 +108,12 @@ fn large(bench: &Bench) -> Outcome {
     for _ in 0..2 {
         forks.push(Sharer::over(&region, (0..PAGES).map(same).collect())?);
     }
-    let before = Large::swapped_in()?;
     let me = std::process::id() as i32;
     let misses = match bench.ours() {
         true => Some(SwapIns::now(bench, "swapin_miss_large", me)?),
         false => None,
     };
-    for index in (0..PAGES).step_by(ORDER_PAGES) {
-        forks[0].touch(index + 3)?;
-    }
-    let came = Large::swapped_in()? - before;
-    if came == 0 {
-        return skip("this swap device does not give back large folios");
-    }
+    let came = large_come(&mut forks[0])?;
     sharer::verify(&mut forks)?;
     region.verify(same)?;
     // The forks are no sharers, so nothing is missed by them.
@@ -158,6 +151,18 @@ fn large(bench: &Bench) -> Outcome {
     sharer::finish(forks)?;
     drop(small);
     Ok(())
+}
+
+/// Lets a process read a page of each large folio; how many came for it. Skips where none does.
+fn large_come(sharer: &mut Sharer) -> Outcome<i64> {
+    let before = Large::swapped_in()?;
+    sharer.touch_every(3, ORDER_PAGES)?;
+    let came = Large::swapped_in()? - before;
+    crate::runner::log(&format!("{came} large folios came"));
+    match came {
+        0 => skip("this swap device does not give back large folios"),
+        _ => Ok(came),
+    }
 }
 
 /// Pages that take the slots before the first that is in step, as long as they are kept. An area's number is in the lowest
@@ -265,15 +270,7 @@ fn stranger(bench: &Bench, gone: bool) -> Outcome {
     }
     drop(off);
     let _on = Large::set("always")?;
-    let before = Large::swapped_in()?;
-    for index in (0..PAGES).step_by(ORDER_PAGES) {
-        both[0].touch(index + 3)?;
-    }
-    let came = Large::swapped_in()? - before;
-    crate::runner::log(&format!("{came} large folios came"));
-    if came == 0 {
-        return skip("this swap device does not give back large folios");
-    }
+    large_come(&mut both[0])?;
     let mut other = both.remove(1);
     let mut first = both.pop();
     if let Some(first) = first.take_if(|_| gone) {
@@ -331,13 +328,7 @@ fn watched(bench: &Bench) -> Outcome {
     both[0].advise(0, PAGES, libc::MADV_HUGEPAGE)?;
     drop(off);
     let _on = Large::set("always")?;
-    let before = Large::swapped_in()?;
-    for index in (0..PAGES).step_by(ORDER_PAGES) {
-        both[0].touch(index + 3)?;
-    }
-    if Large::swapped_in()? == before {
-        return skip("this swap device does not give back large folios");
-    }
+    large_come(&mut both[0])?;
     // A fault that finds no way comes again for ever; a system call fails, and so does swapoff.
     let copy = Region::map(PAGES / 2)?;
     read_first(&region, &copy)?;
@@ -353,14 +344,10 @@ fn watched(bench: &Bench) -> Outcome {
 
 /// Has the kernel copy the first pages of a region of the calling process.
 fn read_first(region: &Region, copy: &Region) -> Outcome {
-    let part = |region: &Region| libc::iovec {
-        iov_base: region.addr() as *mut _,
-        iov_len: copy.len(),
-    };
-    let (from, to) = (part(region), part(copy));
-    // SAFETY: both are the caller's, and nobody writes to what is read.
-    let done = unsafe { libc::process_vm_readv(libc::getpid(), &to, 1, &from, 1, 0) };
-    let done = sys::check(done as libc::c_long).context("process_vm_readv")?;
+    let this = std::process::id() as i32;
+    // SAFETY: all of a region that nobody else uses.
+    let done = unsafe { sys::read_memory(this, region.addr(), copy.addr(), copy.len()) };
+    let done = done.context("process_vm_readv")?;
     check_eq!(done, copy.len(), "bytes read");
     Ok(())
 }

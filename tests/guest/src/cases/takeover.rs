@@ -3,6 +3,7 @@
 //! Loading and unloading swapksm on a running machine.
 
 use std::ffi::CStr;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -268,6 +269,15 @@ impl Helper {
                 fail(format!("cannot load {file}: {error}"))
             }
         }
+    }
+
+    /// Sets a parameter of its.
+    pub fn set(&self, parameter: &str, value: impl Display) -> Outcome {
+        let path = format!(
+            "/sys/module/{}/parameters/{parameter}",
+            self.0.to_string_lossy()
+        );
+        fs::write(&path, value.to_string()).context(format!("writing {value} to {path}"))
     }
 }
 

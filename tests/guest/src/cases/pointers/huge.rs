@@ -9,13 +9,11 @@ use crate::check_eq;
 use crate::pagemap;
 use crate::probe::{self, State};
 use crate::procfs;
-use crate::region::Region;
+use crate::region::{Region, MADV_COLLAPSE};
 use crate::sharer::Sharer;
 use crate::sys::{HUGE, PAGE};
 
 const PAGES: usize = HUGE / PAGE;
-/// `MADV_COLLAPSE`, which libc may lack.
-const MADV_COLLAPSE: i32 = 25;
 
 fn content(index: usize) -> u64 {
     0x4300_0000 + index as u64

@@ -10,7 +10,7 @@ use super::machine::change;
 use super::race::{pause, Race, Racer, MOST};
 use crate::case::{Bench, Context, Outcome};
 use crate::count::Count;
-use crate::region::Region;
+use crate::region::{Region, MADV_COLLAPSE};
 use crate::sys::{self, HUGE, PAGE};
 
 const RACERS: usize = 2;
@@ -18,8 +18,6 @@ const RACERS: usize = 2;
 const PLACE: usize = 0x10_0000_0000;
 /// All of it may become a huge page.
 const PAGES: usize = HUGE / PAGE;
-/// `MADV_COLLAPSE`, which libc may lack.
-const MADV_COLLAPSE: i32 = 25;
 /// What may be advised on another's memory.
 const ADVICE: [(i32, &str); 4] = [
     (libc::MADV_COLD, "MADV_COLD for another"),

@@ -13,14 +13,12 @@ use crate::content::Random;
 use crate::count::Count;
 use crate::pagemap::{self, FLAG_HUGE};
 use crate::procfs;
-use crate::region::Region;
+use crate::region::{Region, MADV_COLLAPSE};
 use crate::sabotage::{self, Sabotage};
 use crate::setting::Setting;
 use crate::slow;
 use crate::sys;
 
-/// `MADV_COLLAPSE`, which libc may lack.
-const MADV_COLLAPSE: i32 = 25;
 const RACERS: usize = 2;
 /// Pages that are read from swap at a time, a power of 2.
 const TOGETHER: u32 = 5;
@@ -192,14 +190,15 @@ fn scanned<'a>(
             racer.part.advise(pages, libc::MADV_PAGEOUT)?;
         }
         racer.meets_all()?;
-        if out(racer, brought)? > AWAY {
+        let mut away = out(racer, brought)?;
+        if away > AWAY {
             // It leaves alone what is not used: half of the pages must be there, and looked at lately.
             racer.part.verify(AWAY..racer.part.seeds.len())?;
+            away = out(racer, brought)?;
         }
-        let out = out(racer, brought)?;
         // A page that is on no LRU list yet keeps it away, and it is the least of all processes.
         let leaves = Duration::from_millis(racer.random.below(leaves * u64::from(slow::factor())));
-        match brought.filter(|_| out > 0) {
+        match brought.filter(|_| away > 0) {
             // The racer itself touches nothing meanwhile.
             Some(brought) => brought.add(usize::from(becomes_huge(racer, leaves)?)),
             None => std::thread::sleep(leaves),

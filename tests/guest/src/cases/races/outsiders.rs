@@ -111,12 +111,10 @@ impl Puppet {
                 .read_exact_at(self.bytes(1), place as u64)
                 .context("reading /proc/PID/mem")?;
         } else {
-            let local = self.vector(1);
-            let remote = vector(place);
-            // SAFETY: a page of ours, which nothing else refers to, and one of the puppet's.
-            let done =
-                unsafe { libc::process_vm_readv(self.worker.pid(), &local, 1, &remote, 1, 0) };
-            sys::check(done as libc::c_long).context("process_vm_readv")?;
+            let own = self.buffer.page(1) as usize;
+            // SAFETY: a page of ours, which nothing else refers to.
+            unsafe { sys::read_memory(self.worker.pid(), place, own, PAGE) }
+                .context("process_vm_readv")?;
         }
         // SAFETY: the page just read.
         unsafe { content::verify(self.buffer.page(1), seed) }.context(format!("page {page}"))

@@ -92,11 +92,9 @@ fn fresh() -> Outcome<Region> {
 /// Reads page `index` as a debugger would: an error is no signal. None if it cannot be read.
 fn read(region: &Region, index: usize) -> Outcome<Option<Box<[u64; PAGE / 8]>>> {
     let mut copy = Box::new([0u64; PAGE / 8]);
-    let to = [copy.as_mut_ptr() as usize, PAGE];
-    let from = [region.page(index) as usize, PAGE];
-    let [to, from] = [&to, &from].map(|range| std::ptr::from_ref(range) as usize);
-    let this = std::process::id() as usize;
-    match sys::syscall(libc::SYS_process_vm_readv, [this, to, 1, from, 1, 0]) {
+    let (from, to) = (region.page(index) as usize, copy.as_mut_ptr() as usize);
+    // SAFETY: the copy is as long as a page.
+    match unsafe { sys::read_memory(std::process::id() as i32, from, to, PAGE) } {
         Ok(PAGE) => Ok(Some(copy)),
         Ok(count) => fail(format!("page {index}: {count} bytes could be read")),
         Err(error) if sys::is_errno(&error, libc::EFAULT) => Ok(None),
