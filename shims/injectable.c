@@ -25,6 +25,7 @@ ALLOW_ERROR_INJECTION(swapksm_items_alloc, NULL);
 ALLOW_ERROR_INJECTION(swapksm_mm_read_trylock, NULL);
 ALLOW_ERROR_INJECTION(swapksm_object_alloc, NULL);
 ALLOW_ERROR_INJECTION(swapksm_page_try_get, NULL);
+ALLOW_ERROR_INJECTION(swapksm_space_alloc, NULL);
 ALLOW_ERROR_INJECTION(swapksm_split, NULL);
 
 /* NULL, or an error as a pointer. */

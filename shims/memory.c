@@ -91,18 +91,28 @@ static bool has_room(size_t bytes)
 
 void *swapksm_object_alloc(enum swapksm_object kind, struct mm_struct *mm)
 {
-	/* Without a space a process is never merged, and nobody asks again: that must not fail where mm/ksm.c would not. */
-	const gfp_t gfp = kind == SWAPKSM_OBJECT_SPACE ? GFP_KERNEL : GFP_MODEST;
 	struct mem_cgroup *before;
 	void *object = NULL;
 
 	if (!mm)
-		return kmem_cache_zalloc(caches[kind], gfp);
+		return kmem_cache_zalloc(caches[kind], GFP_MODEST);
 	before = charge_begin(mm);
-	if (kind == SWAPKSM_OBJECT_SPACE || has_room(kmem_cache_size(caches[kind])))
-		object = kmem_cache_zalloc(caches[kind], gfp | __GFP_ACCOUNT);
+	if (has_room(kmem_cache_size(caches[kind])))
+		object = kmem_cache_zalloc(caches[kind], GFP_MODEST | __GFP_ACCOUNT);
 	charge_end(before);
 	return object;
+}
+
+void *swapksm_space_alloc(struct mm_struct *adopted)
+{
+	struct kmem_cache *cache = caches[SWAPKSM_OBJECT_SPACE];
+	void *space;
+
+	if (!adopted)
+		return kmem_cache_zalloc(cache, GFP_KERNEL | __GFP_ACCOUNT);
+	/* A full group is not squeezed, and nobody in it killed, because somebody loads a module. */
+	space = swapksm_object_alloc(SWAPKSM_OBJECT_SPACE, adopted);
+	return space ?: kmem_cache_zalloc(cache, GFP_KERNEL);
 }
 
 void swapksm_object_free(enum swapksm_object kind, void *object)

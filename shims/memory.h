@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The engine's own memory. Every allocation may fail, none tries hard, all are zeroed.
+ * The engine's own memory. Every allocation may fail, none but that of a space tries hard, all are zeroed.
  */
 #ifndef SWAPKSM_MEMORY_H
 #define SWAPKSM_MEMORY_H
@@ -36,6 +36,13 @@ void swapksm_memory_fini(void);
  * reclaim's callbacks take may be held.
  */
 void *swapksm_object_alloc(enum swapksm_object kind, struct mm_struct *mm);
+/*
+ * A SWAPKSM_OBJECT_SPACE. Without one a process is never merged, and nobody asks again: so this tries as hard as mm/ksm.c
+ * would. Charged to the caller's cgroup: who asks to be merged, or forks (the child's own cgroup is not set yet then). For
+ * an mm that is taken over, @adopted, to the cgroup of that if it has room, else to nobody. NULL: out of memory. May sleep
+ * and reclaim.
+ */
+void *swapksm_space_alloc(struct mm_struct *adopted);
 /* Any context. */
 void swapksm_object_free(enum swapksm_object kind, void *object);
 

@@ -186,7 +186,7 @@ void swapksm_space_unsubscribe(struct swapksm_space *space)
 void swapksm_space_unsubscribe_wait(void)
 {
 	wait_event(none_left, !atomic_read(&subscriptions));
-	/* The last callback has counted; when softirqs have had their turn it has returned, too. */
+	/* The last callback has counted. SRCU calls it with softirqs off (srcu_invoke_callbacks()), and RCU waits for that. */
 	synchronize_rcu();
 }
 

@@ -9,7 +9,7 @@ use kernel::prelude::*;
 
 use super::{
     scan,
-    space::{self, NoMemory},
+    space::{self, NoMemory, Payer},
 };
 use crate::sys::bindings as b;
 
@@ -19,7 +19,11 @@ const MADV_UNMERGEABLE: i32 = 13;
 
 /// An mm gets its first mergeable mapping. `ENOMEM`. May sleep.
 pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
-    let first = space::enter(mm).map_err(|NoMemory| ENOMEM)?;
+    enter_for(mm, Payer::Caller)
+}
+
+fn enter_for(mm: *mut b::mm_struct, payer: Payer) -> Result {
+    let first = space::enter(mm, payer).map_err(|NoMemory| ENOMEM)?;
     // SAFETY: The caller has a user of the mm.
     unsafe { b::swapksm_mm_set_mergeable(mm, true) };
     scan::joined();
@@ -31,7 +35,7 @@ pub(crate) fn enter(mm: *mut b::mm_struct) -> Result {
 
 /// Takes an mm over from the kernel's list. May sleep.
 pub(crate) fn adopt(mm: *mut b::mm_struct) {
-    if enter(mm).is_err() {
+    if enter_for(mm, Payer::Adopted).is_err() {
         stay_unmerged(mm);
     }
     // SAFETY: The caller keeps the struct.
@@ -85,14 +89,18 @@ pub(crate) unsafe fn madvise(
         let mm = b::swapksm_vma_mm(vma);
         match advice {
             MADV_MERGEABLE => {
-                if *flags & mergeable != 0 || !b::swapksm_vma_compatible(vma) {
+                let is_marked = *flags & mergeable != 0;
+                if !is_marked && !b::swapksm_vma_compatible(vma) {
                     return Ok(());
                 }
+                // Marked mappings may belong to one that is on no list (`stay_unmerged`).
                 if !b::swapksm_mm_is_mergeable(mm) {
                     enter(mm)?;
                 }
-                *flags |= mergeable;
-                scan::joined();
+                if !is_marked {
+                    *flags |= mergeable;
+                    scan::joined();
+                }
             }
             MADV_UNMERGEABLE => {
                 if *flags & mergeable == 0 {
@@ -116,11 +124,12 @@ pub(crate) unsafe fn madvise(
 pub(crate) unsafe fn enable_merge_any(mm: *mut b::mm_struct) -> Result {
     // SAFETY: By the contract.
     unsafe {
-        if b::swapksm_mm_is_merge_any(mm) {
-            return Ok(());
-        }
+        // As above.
         if !b::swapksm_mm_is_mergeable(mm) {
             enter(mm)?;
+        }
+        if b::swapksm_mm_is_merge_any(mm) {
+            return Ok(());
         }
         b::swapksm_mm_set_merge_any(mm, true);
         b::swapksm_mark_all(mm);

@@ -42,6 +42,10 @@ const CHUNK_BYTES: usize = 1 << 21;
 /// between. The engine is not held meanwhile: one process cannot stop the others' merging.
 const TRIES: u32 = 10;
 const REST_US: u64 = 1000;
+/// Nor may it put it off for long: each rest is paid for by so many of its pages that can be looked at, and it may owe no
+/// more than a step's tries.
+const REST_PAGES: u32 = 3;
+const MOST_OWED: u32 = TRIES * REST_PAGES;
 
 /// How far the scanner is. Which space it is in is `space::cursor`'s, where in there the space's.
 pub(super) struct Cursor {
@@ -75,6 +79,17 @@ impl Cursor {
             pruned_ns: 0,
         }
     }
+}
+
+/// May the next step in a space be tried once more, after a rest?
+fn may_rest(engine: &Engine, space: Live<Space>) -> bool {
+    engine.cursor.tries < TRIES && space.owed.get(engine) < MOST_OWED
+}
+
+/// So many pages of a space were looked at.
+fn pay(engine: &mut Engine, space: Live<Space>, pages: u32) {
+    let owed = space.owed.get(engine);
+    space.owed.set(engine, owed.saturating_sub(pages));
 }
 
 /// Memory was made mergeable. Any context.
@@ -165,15 +180,18 @@ fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
         return Step::PassEnded;
     };
     let progress = scan_space(engine, space, max);
-    space.put();
-    match progress {
-        Progress::Again if engine.cursor.tries < TRIES => {
-            engine.cursor.tries += 1;
-            return Step::Again;
-        }
-        Progress::Again => leave(engine, space),
-        Progress::Scanned(_) => {}
+    let again = matches!(progress, Progress::Again);
+    if again && may_rest(engine, space) {
+        engine.cursor.tries += 1;
+        let owed = space.owed.get(engine);
+        space.owed.set(engine, owed + REST_PAGES);
+        space.put();
+        return Step::Again;
     }
+    if again {
+        leave(engine, space);
+    }
+    space.put();
     engine.cursor.tries = 0;
     match progress {
         _ if space::cursor_at_end() => Step::PassEnded,
@@ -268,6 +286,7 @@ pub(super) fn start_over(engine: &mut Engine) {
 fn leave(engine: &mut Engine, space: Live<Space>) {
     space.scan_at.set(engine, 0);
     space.seen_mergeable.set(engine, false);
+    space.owed.set(engine, 0);
     space::cursor_advance(space);
 }
 
@@ -317,11 +336,12 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
             // A whole pass without a mergeable mapping: as __ksm_exit() would. The lock keeps madvise() from adding one
             // before the flag, by which it decides whether to enter the mm again, is cleared.
             // Its items go first, with what the mm counts of them: a fork would inherit the numbers of an mm without the flag.
-            // What is locked now goes with the dead space.
-            reap::forget_all(engine, space, Wait::No);
-            // SAFETY: The space keeps the mm.
-            unsafe { b::swapksm_mm_set_mergeable(space.mm(), false) };
-            space.kill();
+            // If some cannot go now both stay until the next pass.
+            if reap::forget_all(engine, space, Wait::No) {
+                // SAFETY: The space keeps the mm.
+                unsafe { b::swapksm_mm_set_mergeable(space.mm(), false) };
+                space.kill();
+            }
         }
         has_pages
     };
@@ -339,11 +359,11 @@ fn scan_found(engine: &mut Engine, space: Live<Space>, found: &mut Found, max: u
             space.scan_at.set(engine, found.address(next));
             Progress::Scanned(scanned)
         }
-        None if engine.cursor.tries < TRIES => Progress::Again,
-        // These pages are given up for this pass.
+        None if may_rest(engine, space) => Progress::Again,
+        // These pages are given up for this pass. They count as work, so that the thread rests as often as for others.
         None => {
             space.scan_at.set(engine, found.address(found.to()));
-            Progress::Scanned(0)
+            Progress::Scanned(found.count())
         }
     }
 }
@@ -433,7 +453,7 @@ fn scan_chunk(
     );
     if !installed {
         // It stays, empty if it is new: the next time it will have been told of the invalidations since.
-        if engine.cursor.tries >= TRIES {
+        if !may_rest(engine, space) {
             chunk.try_free(engine);
         }
         return None;
@@ -444,7 +464,7 @@ fn scan_chunk(
     } else {
         chunk.state.lock().visited()
     };
-    let mut scanned = 0;
+    let (mut scanned, mut skipped) = (0, 0);
     let mut next = found.to();
     for slot in found.from()..found.to() {
         if found.pfn(slot).is_none() {
@@ -456,7 +476,7 @@ fn scan_chunk(
         }
         match visit(engine, At { chunk, slot }) {
             Visit::Done => scanned += 1,
-            Visit::Skipped => {}
+            Visit::Skipped => skipped += 1,
             // A second time, so that it goes on in any case.
             Visit::Lost if engine.cursor.lost_at == chunk.address(slot) => scanned += 1,
             // Splitting a large folio, for one, moves all its pages away for a moment.
@@ -473,6 +493,7 @@ fn scan_chunk(
     }
     chunk.try_free(engine);
     STATS.pages_scanned.add(i64::from(scanned));
+    pay(engine, space, scanned + skipped);
     Some((scanned, next))
 }
 

@@ -85,6 +85,8 @@ pub(crate) struct Space {
     pub(crate) scan_at: EngineCell<usize>,
     /// A mergeable VMA was seen since the scan of this space began.
     pub(crate) seen_mergeable: EngineCell<bool>,
+    /// Pages of it that have to be looked at before the scanner waits for it again (`scan::REST_PAGES`).
+    pub(crate) owed: EngineCell<u32>,
     /// `run` 2 has come to it, the last time it was written.
     pub(crate) unmerged: EngineCell<bool>,
     /// Of this process, since the space was made.
@@ -211,14 +213,26 @@ impl Spaces {
 /// Why an mm could not be entered.
 pub(crate) struct NoMemory;
 
+/// Whose memory control group a space is charged to (`swapksm_space_alloc`).
+#[derive(Clone, Copy)]
+pub(crate) enum Payer {
+    /// That of the task that asks, or forks.
+    Caller,
+    /// The mm's, unless that is full: it is taken over, and has not asked now.
+    Adopted,
+}
+
 /// Takes an mm in; harmless when it is in already. `first`: there was none before, so the scanner may be asleep. Where it
 /// goes decides who is scanned when: behind the cursor, so that a child which only lives to exec is not looked at first.
 /// Any context that may sleep, whatever mm locks are held.
-pub(crate) fn enter(mm: *mut b::mm_struct) -> Result<bool, NoMemory> {
+pub(crate) fn enter(mm: *mut b::mm_struct, payer: Payer) -> Result<bool, NoMemory> {
+    let adopted = match payer {
+        Payer::Caller => ptr::null_mut(),
+        Payer::Adopted => mm,
+    };
     // SAFETY: The object is big enough, zeroes are valid for all fields, and the rest is filled in before it is seen.
     let space = unsafe {
-        let space: *mut Space =
-            b::swapksm_object_alloc(b::swapksm_object_SWAPKSM_OBJECT_SPACE, mm).cast();
+        let space: *mut Space = b::swapksm_space_alloc(adopted).cast();
         let Some(live) = Live::from_raw(space) else {
             return Err(NoMemory);
         };
@@ -248,7 +262,7 @@ pub(crate) fn enter(mm: *mut b::mm_struct) -> Result<bool, NoMemory> {
     Ok(first)
 }
 
-/// Ends the space of an exiting mm. False: there was none. Any context that mm calls from; does not sleep.
+/// Ends the space of an exiting mm. False: there was none. Any context that mm calls from. May sleep.
 pub(crate) fn exit(mm: *mut b::mm_struct) -> bool {
     let found = {
         let spaces = SPACES.lock();

@@ -162,14 +162,17 @@ unsafe fn choose(folio: *mut b::folio, fault: Fault) -> Answer {
             };
         }
         b::swapksm_swapin_kind_SWAPKSM_SWAPIN_KSM => {
+            // Its key is not followed: it may be one of mm/ksm.c's, who forgets the node of a broken page when the memory it
+            // lies in goes offline. Only swapoff comes here with one, and leaves a marker, which no notifier tells of
+            // (`unuse_pte()`).
+            // SAFETY: Locked.
+            if unsafe { b::swapksm_folio_is_poisoned(folio) } {
+                suspect_range(fault, 1);
+                return Answer::Poisoned;
+            }
             // SAFETY: As ours.
             if unsafe { is_ours(folio, fault) } {
                 fault.count(|swapins| &swapins.shared);
-                // Of a broken page swapoff leaves a marker, which no notifier tells of (`unuse_pte()`).
-                // SAFETY: Locked.
-                if unsafe { b::swapksm_folio_is_poisoned(folio) } {
-                    suspect_range(fault, 1);
-                }
                 return Answer::Folio;
             }
             (Answer::Copy, 1)
@@ -311,7 +314,7 @@ unsafe fn revive(node: Live<Node>, folio: *mut b::folio, fault: Fault, entry: u6
             return Outcome::Other;
         }
     }
-    // The key does not change while the node has no page (`merge::resettle` needs one).
+    // The key does not change while the node has no page (`merge::rekey` needs one).
     // SAFETY: Read as plain data; see above.
     let key = unsafe { *node.key.as_ptr() };
     // SAFETY: The kernel maps all memory; the folio is locked, uptodate and mapped by nobody: its content stands still.

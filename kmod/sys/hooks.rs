@@ -102,11 +102,11 @@ unsafe extern "C" fn swapksm_ksm_enter(mm: *mut mm_struct) -> c_int {
     errno(entry::enter(mm))
 }
 
-/// The last user of an mm is gone.
+/// The last user of an mm is gone, or that of one which becomes no program (`create_init_stack_vma()` in mm/vma_exec.c).
 ///
 /// # Safety
 ///
-/// `mm` has its mappings still, and the caller keeps the struct.
+/// `mm` has its page tables still, and the caller keeps the struct.
 #[no_mangle]
 unsafe extern "C" fn swapksm_ksm_exit(mm: *mut mm_struct) {
     entry::exit(mm);

@@ -2,9 +2,11 @@
 
 //! A memory control group of the test's own, to push its pages out.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::case::{skip, Context, Outcome};
 use crate::procfs;
@@ -62,6 +64,21 @@ impl Group {
             return Ok(());
         }
         fs::write(self.0.join(file), value.to_string()).context(file)
+    }
+
+    /// Leaves the group no room at all, though it has more already: what it has is not reclaimed, and nobody is killed for it.
+    pub fn close(&self) -> Outcome {
+        // A writer that does not wait does not see to it that the limit is kept.
+        let limit = File::options()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(self.0.join("memory.max"));
+        let written = limit.and_then(|mut limit| limit.write_all(b"4096"));
+        written.context("memory.max")?;
+        // What CPUs keep for the group goes back, when each has come to it: the next charge is a real one.
+        self.set("memory.high", 0)?;
+        std::thread::sleep(Duration::from_millis(200));
+        self.set("memory.high", "max")
     }
 
     /// The number in one of the group's files.

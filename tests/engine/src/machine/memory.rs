@@ -66,6 +66,11 @@ pub(crate) unsafe fn swapksm_object_alloc(kind: u32, _mm: *mut mm_struct) -> *mu
     unsafe { alloc_zeroed(layout(kind)).cast() }
 }
 
+pub(crate) unsafe fn swapksm_space_alloc(adopted: *mut mm_struct) -> *mut c_void {
+    // SAFETY: As there.
+    unsafe { swapksm_object_alloc(swapksm_object_SWAPKSM_OBJECT_SPACE, adopted) }
+}
+
 pub(crate) unsafe fn swapksm_object_free(kind: u32, object: *mut c_void) {
     LIVE[kind as usize].fetch_sub(1, SeqCst);
     // SAFETY: From `swapksm_object_alloc`.

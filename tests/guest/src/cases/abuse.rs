@@ -83,7 +83,7 @@ pub fn become_nobody() -> Outcome {
 }
 
 /// Starts a process of that user.
-fn unprivileged(name: &str, body: impl FnOnce(&mut Steps) -> Outcome) -> Outcome<Worker> {
+pub fn unprivileged(name: &str, body: impl FnOnce(&mut Steps) -> Outcome) -> Outcome<Worker> {
     Worker::start(name, |steps| {
         become_nobody()?;
         body(steps)
@@ -97,7 +97,7 @@ fn available() -> Outcome<i64> {
 }
 
 /// Two honest processes come and are merged within [`PASSES`], although `others` pages are there to be scanned, too.
-fn honest_are_merged(bench: &Bench, others: i64) -> Outcome {
+pub fn honest_are_merged(bench: &Bench, others: i64) -> Outcome {
     bench.ksm.set("sleep_millisecs", PAUSE_MS)?;
     let sharers = Sharer::crowd(2, PAGES, same)?;
     let [passes, scanned] = [
@@ -141,7 +141,7 @@ fn memory_returns(before: i64) -> Outcome {
 }
 
 /// Maps `len` bytes of which nothing is reserved.
-fn map_sparse(len: usize) -> Outcome<usize> {
+pub fn map_sparse(len: usize) -> Outcome<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping that replaces none.
@@ -152,7 +152,7 @@ fn map_sparse(len: usize) -> Outcome<usize> {
 }
 
 /// Writes a word to the page at `addr`.
-fn touch(addr: usize, word: u64) {
+pub fn touch(addr: usize, word: u64) {
     // SAFETY: callers name pages of mappings of their own.
     unsafe { (addr as *mut u64).write_volatile(word) };
 }

@@ -125,6 +125,7 @@ const MERGING: &[Trial] = &[
         merging,
         3,
     ),
+    ("swapksm_space_alloc", &[0], merging, 3),
     ("swapksm_split", &[0], splitting, 1),
 ];
 

@@ -5,18 +5,33 @@
 use super::common::{frames_become, merged_crowd, same, self_check};
 use super::takeover::Helper;
 use crate::case::{Bench, Case, Context, Outcome, Room};
+use crate::check;
 use crate::ksm::Ksm;
+use crate::pagemap;
+use crate::procfs;
+use crate::region::Region;
 use crate::sharer::{self, Sharer};
+use crate::sys::{self, Ended};
 use crate::wait;
+use crate::worker::Worker;
 
 /// The cases.
-pub const CASES: &[Case] = &[Case::new(
-    "abuse/held_folio",
-    "who keeps a merged page locked keeps nobody else from being merged, neither when a sharer writes nor when one exits",
-    held_folio,
-)
-.room(Room::Plain)
-.seconds(180)];
+pub const CASES: &[Case] = &[
+    Case::new(
+        "abuse/held_folio",
+        "who keeps a merged page locked keeps nobody else from being merged, neither when a sharer writes nor when one exits",
+        held_folio,
+    )
+    .room(Room::Plain)
+    .seconds(180),
+    Case::new(
+        "abuse/held_folio_left",
+        "a process that has left a merged page which somebody keeps locked hands none of its numbers on to its children",
+        left,
+    )
+    .room(Room::Plain)
+    .seconds(180),
+];
 
 const PAGES: usize = 16;
 const HELD: usize = 3;
@@ -63,6 +78,54 @@ fn held_folio(bench: &Bench) -> Outcome {
     frames_become(&sharers, PAGES + 1)?;
     self_check(&bench.ksm)?;
     sharer::finish(sharers)
+}
+
+fn left(bench: &Bench) -> Outcome {
+    bench.only_ours("a scanner that waits for nobody who has locked a page")?;
+    let mut others = merged_crowd(bench, 2, PAGES)?;
+    let mut leaver = Worker::start("process that leaves", |steps| {
+        let region = Region::map(PAGES)?;
+        region.fill(same);
+        region.mergeable()?;
+        steps.step(region.addr() as u64)?;
+        region.unmergeable()?;
+        steps.step(0)?;
+        // The child's, before anything is done with it.
+        let counted = match sys::fork().context("fork")? {
+            None => {
+                let counted = procfs::ksm_merging_pages(std::process::id() as i32);
+                sys::exit(counted.map_or(1, |count| i32::from(count != 0)))
+            }
+            Some(child) => sys::waitpid(child, false).context("waitpid")?,
+        };
+        region.verify(same)?;
+        let is_clean = matches!(counted, Some((_, Ended::Code(0))));
+        steps.step(u64::from(is_clean)).map(drop)
+    })?;
+    let addr = leaver.arrived()? as usize;
+    let pid = leaver.pid();
+    wait::until("the process is merged with the others", || {
+        let frames = pagemap::frames(&pagemap::of(pid, addr, PAGES)?);
+        Ok((frames == others[0].frames()?, ()))
+    })?;
+    let held = Held::take(others[0].frames()?[HELD])?;
+    leaver.step(0)?;
+    // In one of them it is found to have nothing mergeable.
+    bench.ksm.passes(3)?;
+    let is_clean = leaver.step(0)? == 1;
+    check!(
+        is_clean,
+        "a child has merged pages by /proc/PID/ksm_merging_pages, but its parent had left all"
+    );
+    held.let_go()?;
+    bench
+        .ksm
+        .counter_becomes("pages_sharing", PAGES as i64)
+        .context("when the page is not locked any more")?;
+    self_check(&bench.ksm)?;
+    leaver.finish()?;
+    sharer::verify(&mut others)?;
+    sharer::finish(others)
 }
 
 /// Two newcomers are merged, and go.

@@ -33,6 +33,7 @@ mod pointers;
 mod poison;
 mod prctl;
 pub mod races;
+mod restless;
 mod rmap;
 mod scanner;
 mod secrets;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<&'static Case> {
         hotplug::CASES,
         hotremove::CASES,
         held_folio::CASES,
+        restless::CASES,
         suspend::CASES,
         swap::CASES,
         swap_numbers::CASES,

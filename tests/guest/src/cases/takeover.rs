@@ -13,6 +13,7 @@ use super::prctl;
 use super::stress;
 use super::swapping::Crowd;
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
+use crate::cgroup::Group;
 use crate::coverage;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
@@ -33,6 +34,12 @@ pub const CASES: &[Case] = &[
         "takeover/adopts",
         "processes that were mergeable before are merged after loading",
         adopts,
+    )
+    .room(Room::Takeover),
+    Case::new(
+        "takeover/adopts_from_full_group",
+        "nobody is killed when processes are taken over whose control group has no room left",
+        adopts_from_full_group,
     )
     .room(Room::Takeover),
     Case::new(
@@ -208,6 +215,31 @@ fn log_lines() -> Outcome<Vec<String>> {
         .filter(|line| line.contains("swapksm: "))
         .map(str::to_owned)
         .collect())
+}
+
+fn adopts_from_full_group(bench: &Bench) -> Outcome {
+    /// What is kept for them takes more than the rest of a page that the group has paid for already.
+    const PROCESSES: usize = 40;
+    const PAGES: usize = 4;
+    begin()?;
+    let group = Group::enter("full")?;
+    group.set("memory.swap.max", 0)?;
+    let mut sharers = Sharer::crowd(PROCESSES, PAGES, same)?;
+    group.leave()?;
+    group.close()?;
+    let refused = group.event("max")?;
+    load()?;
+    check!(
+        group.event("max")? > refused,
+        "nothing was to be charged to the group, or it had room: this case has not tested what it is for"
+    );
+    check_eq!(group.event("oom_kill")?, 0, "processes killed by loading");
+    group.set("memory.max", "max")?;
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES)?;
+    sharer::verify(&mut sharers)?;
+    sharer::finish(sharers)?;
+    unload()
 }
 
 fn refuses(bench: &Bench) -> Outcome {
