@@ -36,6 +36,17 @@ static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t o
 {
 	return pte_swp_uffd_wp(old) ? pte_mkuffd_wp(pte) : pte;
 }
+
+/* Can it want to be told of any access here, reads and the kernel's own too? (Since 7.3.) @pte with a mark that has it told. */
+static inline bool swapksm_vma_watches_all(struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline pte_t swapksm_pte_watch_all(pte_t pte)
+{
+	return pte;
+}
 #else
 static inline pgoff_t swapksm_anon_index(const struct vm_area_struct *vma, unsigned long addr)
 {
@@ -49,12 +60,21 @@ static inline bool swapksm_pte_is_watched(pte_t pte)
 	return pte_uffd(pte);
 }
 
+static inline bool swapksm_vma_watches_all(struct vm_area_struct *vma)
+{
+	return userfaultfd_rwp(vma);
+}
+
+static inline pte_t swapksm_pte_watch_all(pte_t pte)
+{
+	return pte_modify(pte_mkuffd(pte), PAGE_NONE);
+}
+
 static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t old, pte_t pte)
 {
 	if (!pte_swp_uffd(old))
 		return pte;
-	pte = pte_mkuffd(pte);
-	return userfaultfd_rwp(vma) ? pte_modify(pte, PAGE_NONE) : pte;
+	return swapksm_vma_watches_all(vma) ? swapksm_pte_watch_all(pte) : pte_mkuffd(pte);
 }
 #endif
 

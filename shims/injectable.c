@@ -16,6 +16,7 @@
 #include "rmap.h"
 #include "space.h"
 #include "swapin.h"
+#include "unshare.h"
 #include "walk.h"
 
 /* NULL is also false. */
@@ -44,3 +45,4 @@ ALLOW_ERROR_INJECTION(swapksm_mm_read_lock_killable, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_space_insert, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_space_subscribe, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_unmark_all, ERRNO);
+ALLOW_ERROR_INJECTION(swapksm_unshare_watched, ERRNO);

@@ -16,6 +16,7 @@
 #include "mm/swap.h"
 #include "compat.h"
 #include "swapin.h"
+#include "unshare.h"
 #include "walk.h"
 
 /* The swap entry at @addr, if @folio has it; it may change the next moment. */
@@ -149,20 +150,10 @@ struct folio *swapksm_swapin_poisoned(void)
 
 static struct folio *copy_of(struct page *page, struct vm_area_struct *vma, unsigned long addr)
 {
-	struct folio *copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr);
+	struct folio *copy = swapksm_copy_page(page, vma, addr);
 
-	if (!copy)
-		return NULL;
-	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
-		folio_put(copy);
-		return NULL;
-	}
-	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
-		folio_put(copy);
-		return ERR_PTR(-EHWPOISON);
-	}
-	folio_set_dirty(copy);
-	__folio_mark_uptodate(copy);
+	if (IS_ERR_OR_NULL(copy))
+		return copy;
 	__folio_set_locked(copy);
 #ifdef CONFIG_SWAP
 	count_vm_event(KSM_SWPIN_COPY);

@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "rmap.h"
 #include "space.h"
+#include "unshare.h"
 #include "walk.h"
 
 struct collect {
@@ -372,36 +373,52 @@ static bool for_nobody(struct mm_struct *mm)
 	return current->mm != mm && !swapksm_mm_has_process(mm);
 }
 
+/*
+ * As a user of the mm. 0: done, or to be looked at again: a fault may come back without having done its work when
+ * something else changes the entry. -ENOMEM. Other errors: this one cannot be had, but others can: its mapping has lost it
+ * (truncation), or it is broken.
+ */
+static int break_page(struct vm_area_struct *vma, unsigned long addr)
+{
+	vm_fault_t fault;
+	int err;
+
+	err = swapksm_unshare_watched(vma, addr);
+	if (err != -ENOENT)
+		return err;
+	fault = handle_mm_fault(vma, addr, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+	if (fault & VM_FAULT_OOM)
+		return -ENOMEM;
+	/* It may have come back from a device since we asked, and the fault have failed because userfaultfd watches it. */
+	if (fault & VM_FAULT_ERROR)
+		return swapksm_unshare_watched(vma, addr);
+	keep_copy(vma, addr);
+	return 0;
+}
+
 int swapksm_break_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool write_lock)
 {
 	const struct mm_walk_ops *ops = write_lock ? &find_merged_locking_ops : &find_merged_ops;
-	vm_fault_t fault;
-	int found;
+	int found, err;
 
 	if (!vma->anon_vma)
 		return 0;
-	/*
-	 * Until none is found: a fault may come back without having done its work when something else changes the
-	 * entry.
-	 */
+	/* Until none is found. */
 	while ((found = walk_page_range_vma(vma, start, end, ops, &start)) > 0) {
 		/*
-		 * As a user of the mm, for this one fault: beside exit_mmap() it could find the entry emptied and map
+		 * As a user of the mm, for this one page: beside exit_mmap() it could find the entry emptied and map
 		 * something where nobody empties it again. (mm/ksm.c has __ksm_exit() wait for it.)
 		 *
 		 * With an error madvise() leaves the VMA mergeable, as what is merged in it must be.
 		 */
 		if ((write_lock && for_nobody(vma->vm_mm)) || !mmget_not_zero(vma->vm_mm))
 			return write_lock ? -EINTR : 0;
-		fault = handle_mm_fault(vma, start, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+		err = break_page(vma, start);
 		mmput_async(vma->vm_mm);
-		if (fault & VM_FAULT_OOM)
-			return -ENOMEM;
-		/* This one cannot be had: its mapping has lost it (truncation), or it is broken. Others can. */
-		if (fault & VM_FAULT_ERROR)
+		if (err == -ENOMEM)
+			return err;
+		if (err)
 			start += PAGE_SIZE;
-		else
-			keep_copy(vma, start);
 		if (start >= end)
 			return 0;
 		cond_resched();

@@ -144,6 +144,8 @@ const UNMERGING: &[Trial] = &[
         3,
     ),
     ("swapksm_break_range", &[libc::ENOMEM], unmerging_all, 3),
+    // Also called where nobody watches: it says so.
+    ("swapksm_unshare_watched", &[libc::ENOMEM], unmerging, 1),
     (
         "swapksm_mm_read_lock_killable",
         &[libc::EINTR],

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Copies of pages, and unsharing a merged page where a fault cannot.
+ */
+#ifndef SWAPKSM_UNSHARE_H
+#define SWAPKSM_UNSHARE_H
+
+struct folio;
+struct page;
+struct vm_area_struct;
+
+/*
+ * A private copy of @page for @addr: charged, dirty, uptodate, with a reference, not locked. NULL: out of memory.
+ * ERR_PTR(-EHWPOISON): the memory cannot be read. No lock of ours held. May sleep.
+ */
+struct folio *swapksm_copy_page(struct page *page, struct vm_area_struct *vma, unsigned long addr);
+
+/*
+ * Where userfaultfd may want to be told of any access: give whoever has a merged page, or a merged zero page, at @addr one of
+ * his own, which it is told of if it was before. 0: done, or something else is there by now. -ENOENT: not such a mapping, or
+ * nothing present that is merged: a fault can do it. -ENOMEM, -EHWPOISON (the memory cannot be read): all is as it was. The
+ * mmap lock is held and the mm has a user. May sleep.
+ */
+int swapksm_unshare_watched(struct vm_area_struct *vma, unsigned long addr);
+
+#endif
