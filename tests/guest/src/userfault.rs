@@ -18,12 +18,20 @@ pub const FEATURE_WP_UNPOPULATED: u64 = 1 << 13;
 pub const FEATURE_WP_ASYNC: u64 = 1 << 15;
 /// `UFFD_FEATURE_MOVE`
 pub const FEATURE_MOVE: u64 = 1 << 16;
+/// `UFFD_FEATURE_RWP`
+pub const FEATURE_RWP: u64 = 1 << 17;
+/// `UFFD_FEATURE_RWP_ASYNC`
+pub const FEATURE_RWP_ASYNC: u64 = 1 << 18;
 /// `UFFDIO_REGISTER_MODE_MISSING`
 pub const MODE_MISSING: u64 = 1;
 /// `UFFDIO_REGISTER_MODE_WP`
 pub const MODE_WP: u64 = 2;
+/// `UFFDIO_REGISTER_MODE_RWP`
+pub const MODE_RWP: u64 = 8;
 /// `UFFDIO_WRITEPROTECT`: address, length, 1 to protect or 0 to let writes through.
 pub const WRITEPROTECT: u64 = 0xc018_aa06;
+/// `UFFDIO_RWPROTECT`: address, length, 1 to protect or 0 to let accesses through.
+pub const RWPROTECT: u64 = 0xc018_aa09;
 /// `UFFDIO_MOVE`: new address, old address, length, mode, and a place for what was moved.
 pub const MOVE: u64 = 0xc028_aa05;
 

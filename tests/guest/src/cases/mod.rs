@@ -62,6 +62,7 @@ mod takeover_readers;
 mod thp;
 mod tracking;
 mod uffd;
+mod uffd_rwp;
 mod unmerge;
 mod zero;
 
@@ -91,6 +92,7 @@ pub fn all() -> Vec<&'static Case> {
         chains::CASES,
         scanner::CASES,
         uffd::CASES,
+        uffd_rwp::CASES,
         tracking::CASES,
         migrate::CASES,
         device_memory::CASES,

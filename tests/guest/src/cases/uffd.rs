@@ -67,7 +67,7 @@ impl Protection {
 }
 
 /// A region of ours merged with two other processes.
-fn merged_region(bench: &Bench) -> Outcome<(Vec<sharer::Sharer>, Region)> {
+pub fn merged_region(bench: &Bench) -> Outcome<(Vec<sharer::Sharer>, Region)> {
     let others = merged_crowd(bench, 2, PAGES)?;
     let region = Region::map(PAGES)?;
     region.fill(same);
