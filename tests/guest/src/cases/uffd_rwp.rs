@@ -238,7 +238,7 @@ fn zero(bench: &Bench) -> Outcome {
 
 /// Who watches needs the mmap lock for reading only, as run 2 does.
 fn races(bench: &Bench) -> Outcome {
-    const ROUNDS: usize = 100;
+    const ROUNDS: usize = 30;
     let (others, region) = uffd::merged_region(bench)?;
     let watch = Watch::new(&region, 0)?;
     let (racing, set) = (
