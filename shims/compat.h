@@ -31,6 +31,11 @@ static inline bool swapksm_pte_is_watched(pte_t pte)
 	return pte_uffd_wp(pte);
 }
 
+static inline bool swapksm_pmd_is_watched(pmd_t pmd)
+{
+	return pmd_uffd_wp(pmd);
+}
+
 /* @pte, which takes the place of the swap entry @old, as do_swap_page() (mm/memory.c) would have it watched. */
 static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t old, pte_t pte)
 {
@@ -68,6 +73,11 @@ static inline bool swapksm_vma_watches_all(struct vm_area_struct *vma)
 static inline pte_t swapksm_pte_watch_all(pte_t pte)
 {
 	return pte_modify(pte_mkuffd(pte), PAGE_NONE);
+}
+
+static inline bool swapksm_pmd_is_watched(pmd_t pmd)
+{
+	return pmd_uffd(pmd);
 }
 
 static inline pte_t swapksm_pte_keep_watched(struct vm_area_struct *vma, pte_t old, pte_t pte)

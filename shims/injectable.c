@@ -21,7 +21,9 @@
 
 /* NULL is also false. */
 ALLOW_ERROR_INJECTION(swapksm_anon_vma_trylock, NULL);
+ALLOW_ERROR_INJECTION(swapksm_can_merge, NULL);
 ALLOW_ERROR_INJECTION(swapksm_folio_trylock, NULL);
+ALLOW_ERROR_INJECTION(swapksm_has_spare_page, NULL);
 ALLOW_ERROR_INJECTION(swapksm_items_alloc, NULL);
 ALLOW_ERROR_INJECTION(swapksm_mm_read_trylock, NULL);
 ALLOW_ERROR_INJECTION(swapksm_object_alloc, NULL);

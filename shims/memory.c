@@ -115,6 +115,20 @@ void *swapksm_space_alloc(struct mm_struct *adopted)
 	return space ?: kmem_cache_zalloc(cache, GFP_KERNEL);
 }
 
+bool swapksm_has_spare_page(struct mm_struct *mm)
+{
+	struct mem_cgroup *before = charge_begin(mm);
+	/* What is left from charging objects (has_room() may find that) pays for no page. */
+	struct page *page = alloc_page(GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+
+	charge_end(before);
+	if (!page)
+		return false;
+	/* Its charge goes to this CPU's stock, from which the next one is taken. */
+	__free_page(page);
+	return true;
+}
+
 void swapksm_object_free(enum swapksm_object kind, void *object)
 {
 	kmem_cache_free(caches[kind], object);

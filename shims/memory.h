@@ -47,6 +47,12 @@ void *swapksm_space_alloc(struct mm_struct *adopted);
 void swapksm_object_free(enum swapksm_object kind, void *object);
 
 /*
+ * Is a page to be had now, at the expense of the cgroup of @mm, without reclaim? A hint: who asks for it next may still
+ * find that somebody else has taken it. Does not sleep.
+ */
+bool swapksm_has_spare_page(struct mm_struct *mm);
+
+/*
  * The items of a chunk: whole pages of their own, so that none of their bytes is lost to rounding. @owner can be found
  * again from the address of the block. Charged to the cgroup of @mm. NULL: out of memory. May sleep.
  */

@@ -50,22 +50,79 @@ static pte_t *lock_pte(struct vm_area_struct *vma, unsigned long addr, struct pa
 	return NULL;
 }
 
-/* Lock the folio of @page and make it a small one. */
-static int lock_small(struct page *page, struct folio **foliop)
+/* Is it a page of a kind that may be shared? */
+static bool is_sharable(struct folio *folio, struct page *page)
+{
+	return folio_test_anon(folio) && folio_test_swapbacked(folio) && !PageHWPoison(page);
+}
+
+/* Does anybody but page tables and the caller, who has one reference, refer to @folio? */
+static bool is_pinned(struct folio *folio)
+{
+	return folio_ref_count(folio) != folio_expected_ref_count(folio) + 1;
+}
+
+/*
+ * What protect() would say, without the PTE being cleared: a hint. @page is mapped by a page table that is locked, so its
+ * folio stays as it is.
+ */
+static bool looks_mergeable(struct page *page, bool is_protected)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!is_sharable(folio, page))
+		return false;
+	/* A large one that is pinned cannot be split. */
+	if (is_protected && !folio_test_large(folio) && !PageAnonExclusive(page))
+		return true;
+	return !is_pinned(folio);
+}
+
+bool swapksm_can_merge(struct vm_area_struct *vma, unsigned long addr, struct page *page)
+{
+	pmd_t *pmdp = mm_find_pmd(vma->vm_mm, addr);
+	bool can_merge = false;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	if (!pmdp)
+		return false;
+	ptl = pmd_trans_huge_lock(pmdp, vma);
+	if (ptl) {
+		const pmd_t pmd = pmdp_get(pmdp);
+
+		if (pmd_present(pmd) && pmd_page(pmd) + ((addr & ~PMD_MASK) >> PAGE_SHIFT) == page)
+			can_merge = !swapksm_pmd_is_watched(pmd) && looks_mergeable(page, false);
+		spin_unlock(ptl);
+		return can_merge;
+	}
+	ptep = lock_pte(vma, addr, page, &ptl);
+	if (ptep) {
+		const pte_t pte = ptep_get(ptep);
+
+		can_merge = !swapksm_pte_is_watched(pte) && looks_mergeable(page, !pte_write(pte) && !pte_dirty(pte));
+		pte_unmap_unlock(ptep, ptl);
+	}
+	return can_merge;
+}
+
+/* Lock the folio of @page, which is mapped at @addr, and make it a small one. */
+static int lock_small(struct vm_area_struct *vma, unsigned long addr, struct page *page, struct folio **foliop)
 {
 	struct folio *folio = page_folio(page);
 
 	if (!folio_trylock(folio))
 		return -EBUSY;
 	if (folio_test_large(folio)) {
-		if (split_huge_page(page)) {
+		/* Not split for nothing. */
+		if (!swapksm_can_merge(vma, addr, page) || split_huge_page(page)) {
 			folio_unlock(folio);
 			return -EBUSY;
 		}
 		/* The lock and the caller's reference have moved to the folio of @page. */
 		folio = page_folio(page);
 	}
-	if (!folio_test_anon(folio) || !folio_test_swapbacked(folio) || PageHWPoison(page)) {
+	if (!is_sharable(folio, page)) {
 		folio_unlock(folio);
 		return -EBUSY;
 	}
@@ -100,8 +157,7 @@ static int protect(struct vm_area_struct *vma, unsigned long addr, struct folio 
 	if (pte_write(pte) || pte_dirty(pte) || exclusive || mm_tlb_flush_pending(mm)) {
 		flush_cache_page(vma, addr, page_to_pfn(page));
 		pte = ptep_clear_flush(vma, addr, ptep);
-		if (folio_ref_count(folio) != folio_mapcount(folio) + folio_test_swapcache(folio) + 1 ||
-		    (exclusive && folio_try_share_anon_rmap_pte(folio, page))) {
+		if (is_pinned(folio) || (exclusive && folio_try_share_anon_rmap_pte(folio, page))) {
 			set_pte_at(mm, addr, ptep, pte);
 			err = -EBUSY;
 			goto out_unlock;
@@ -181,7 +237,7 @@ int swapksm_merge_first(struct vm_area_struct *vma, unsigned long addr, struct p
 	pte_t protected;
 	int err;
 
-	err = lock_small(page, &folio);
+	err = lock_small(vma, addr, page, &folio);
 	if (err)
 		return err;
 	if (folio_test_ksm(folio))
@@ -211,7 +267,7 @@ int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct pa
 	/* Split only what will be merged: a first look at the bytes, which may still change. */
 	if (folio_test_large(page_folio(page)) && !pages_identical(page, kpage))
 		return -EINVAL;
-	err = lock_small(page, &folio);
+	err = lock_small(vma, addr, page, &folio);
 	if (err)
 		return err;
 	err = protect(vma, addr, folio, &protected);

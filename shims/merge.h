@@ -29,6 +29,13 @@ int swapksm_merge_first(struct vm_area_struct *vma, unsigned long addr, struct p
 int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct page *page, struct page *kpage);
 
 /*
+ * Would the two have @page, mapped at @addr, merged, as far as can be seen? False for what may last as long
+ * as somebody likes: it is pinned, watched through userfaultfd or lazily freed; and when it is no longer mapped there. A hint:
+ * all that may change at once. Conditions as above; does not sleep.
+ */
+bool swapksm_can_merge(struct vm_area_struct *vma, unsigned long addr, struct page *page);
+
+/*
  * Split the large folio of @page, on which the caller has one reference.
  * Used when both partners of a merge lie in one folio. False: it is still large.
  */

@@ -330,7 +330,11 @@ fn merge_unstable(
                 Outcome::Done
             });
         }
-        merge_two(engine, at, page, chunk, slot, partner, hash);
+        let second = At { chunk, slot };
+        let Some(sharer) = ready(engine, second, &partner) else {
+            continue;
+        };
+        merge_two(engine, at, page, (second, partner, sharer), hash);
         return Some(Outcome::Done);
     }
     None
@@ -343,52 +347,82 @@ pub(crate) fn page_of(chunk: Live<Chunk>, slot: usize) -> Option<Page> {
     Page::try_get(state.pfn(slot)?)
 }
 
-/// Two private pages with the same bytes: makes the first a node's page in place, then maps it instead of the second.
+/// Memory for the partner of a merge as a sharer, if it can be merged now, as far as can be told before the first page is made
+/// a node's. Else it leaves the tree: its owner can see to it that this lasts (he has it watched, or pinned, keeps his mmap
+/// lock, leaves his control group without room), and it would stay the first to be found by everybody.
+fn ready(engine: &mut Engine, second: At, partner: &Page) -> Option<NewSharer> {
+    let mut sharer = None;
+    if let Some(lock) = second.try_read_lock() {
+        let vma = lock.mergeable_vma(second.address());
+        if vma.is_null() {
+            drop(lock);
+            reap::forget(engine, second.chunk, second.slot, Wait::No);
+            return None;
+        }
+        // SAFETY: The mmap lock is held; one reference on the page is ours.
+        let is_possible = unsafe { b::swapksm_can_merge(vma, second.address(), partner.as_ptr()) };
+        drop(lock);
+        if is_possible {
+            sharer = Sharer::alloc(second.mm());
+        }
+    }
+    if sharer.is_none() {
+        reap::unhang(engine, second.chunk, second.slot);
+    }
+    sharer
+}
+
+/// Two private pages with the same bytes: makes the first a node's page in place, then maps it instead of the second, which
+/// was `ready`.
 fn merge_two(
     engine: &mut Engine,
     at: At,
     page: Page,
-    chunk: Live<Chunk>,
-    slot: usize,
-    partner: Page,
+    (second, partner, sharer): (At, Page, NewSharer),
     hash: u64,
 ) {
-    let second = At { chunk, slot };
-    let Some(lock) = second.try_read_lock() else {
-        return;
-    };
-    let is_mergeable = !lock.mergeable_vma(second.address()).is_null();
-    drop(lock);
-    if !is_mergeable {
-        // It would stay the first to be found by everybody.
-        reap::forget(engine, chunk, slot, Wait::No);
-        return;
-    }
     let Some(node) = make_node(engine, at, &page, hash) else {
         return;
     };
     drop(page);
-    let merged = match node.folio() {
-        Some(folio) => merge_into(engine, second, &partner, node, folio),
-        None => false,
+    let merged = match (node.folio(), second.try_read_lock()) {
+        (Some(folio), Some(lock)) => {
+            merge_locked(engine, second, &partner, (node, folio), sharer, lock)
+        }
+        _ => false,
     };
     if !merged {
-        reap::unhang(engine, chunk, slot);
-        // A merged page with one mapping is of no use. The copy's invalidation makes the reaper end the sharer.
-        let lock = at.try_read_lock();
-        let vma = lock.as_ref().map_or(core::ptr::null_mut(), |lock| {
-            lock.mergeable_vma(at.address())
-        });
-        // In a private mapping of a file another thread may take the page away (MADV_DONTNEED) before the fault, which would
-        // wait for the file, and everybody who needs the engine with it.
-        // SAFETY: The mmap lock is held.
-        if !vma.is_null() && unsafe { b::swapksm_vma_is_anonymous(vma) } {
-            let start = at.address() as kernel::ffi::c_ulong;
-            // SAFETY: The mmap lock is held. Out of memory leaves a node with one sharer, which the next merge or the
-            // end of its page resolves.
-            unsafe { b::swapksm_break_range(vma, start, start + 4096, false) };
-        }
+        // Since it was asked it was written to, unmapped, pinned or watched, or its mmap lock or the new node's folio was taken
+        // by somebody: in between, each time anew. What was so before, and may last, `ready` has seen.
+        reap::unhang(engine, second.chunk, second.slot);
+        give_back(at);
     }
+}
+
+/// A merged page with one mapping is of no use: gives it a page of its own, by a fault. The copy's invalidation makes the
+/// reaper end the sharer.
+///
+/// Only where that takes no time, as everybody who needs the engine would wait. In a private mapping of a file another thread
+/// may take the page away (MADV_DONTNEED) before the fault, which would wait for the file. And a control group that is at
+/// its limit would be squeezed for the copy, and somebody in it killed, although the page that it replaces is given back the
+/// next moment. Then the node stays as it is, with one sharer: it is in the stable tree, where the next page with its bytes is
+/// merged with it, and ends with its page as any other.
+fn give_back(at: At) {
+    let Some(lock) = at.try_read_lock() else {
+        return;
+    };
+    let vma = lock.mergeable_vma(at.address());
+    // SAFETY: The mmap lock is held.
+    if vma.is_null() || !unsafe { b::swapksm_vma_is_anonymous(vma) } {
+        return;
+    }
+    // SAFETY: The mm exists, its mmap lock is held.
+    if !unsafe { b::swapksm_has_spare_page(lock.mm()) } {
+        return;
+    }
+    let start = at.address() as kernel::ffi::c_ulong;
+    // SAFETY: The mmap lock is held. Out of memory is as no room.
+    unsafe { b::swapksm_break_range(vma, start, start + 4096, false) };
 }
 
 /// Makes the page at an item the page of a new node.

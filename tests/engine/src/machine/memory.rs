@@ -71,6 +71,12 @@ pub(crate) unsafe fn swapksm_space_alloc(adopted: *mut mm_struct) -> *mut c_void
     unsafe { swapksm_object_alloc(swapksm_object_SWAPKSM_OBJECT_SPACE, adopted) }
 }
 
+/// Every other time.
+pub(crate) unsafe fn swapksm_has_spare_page(_mm: *mut mm_struct) -> bool {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    ASKED.fetch_add(1, SeqCst) % 2 == 1
+}
+
 pub(crate) unsafe fn swapksm_object_free(kind: u32, object: *mut c_void) {
     LIVE[kind as usize].fetch_sub(1, SeqCst);
     // SAFETY: From `swapksm_object_alloc`.

@@ -134,6 +134,27 @@ fn number(result: Result<(), c_int>) -> c_int {
     result.map_or_else(|error| error, |()| 0)
 }
 
+pub(crate) unsafe fn swapksm_can_merge(
+    vma: *mut vm_area_struct,
+    addr: usize,
+    page: *mut page,
+) -> bool {
+    // SAFETY: The caller's; he holds the mmap lock.
+    let (mm, folio) = unsafe { (&*(*vma).mm(), &*page) };
+    let place = page_at(addr).expect("in the mapping");
+    match mm.ptes()[place] {
+        Pte::Page {
+            pfn,
+            write,
+            dirty,
+            exclusive,
+        } if pfn == folio.pfn() && folio.is_anon() => {
+            !(write || dirty || exclusive) || folio.refs() == folio.known_refs() + 1
+        }
+        _ => false,
+    }
+}
+
 pub(crate) unsafe fn swapksm_merge_first(
     vma: *mut vm_area_struct,
     addr: usize,
