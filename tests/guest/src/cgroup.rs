@@ -2,7 +2,7 @@
 
 //! A memory control group of the test's own, to push its pages out.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -66,17 +66,26 @@ impl Group {
         fs::write(self.0.join(file), value.to_string()).context(file)
     }
 
-    /// Leaves the group no room at all, though it has more already: what it has is not reclaimed, and nobody is killed for it.
-    pub fn close(&self) -> Outcome {
-        // A writer that does not wait does not see to it that the limit is kept.
-        let limit = File::options()
+    /// Lets the group have no more than `bytes`, even if it has more already: nothing is reclaimed and nobody killed for it
+    /// before somebody wants more.
+    pub fn close(&self, bytes: i64) -> Outcome {
+        if sabotage::is(Sabotage::NoLimit) {
+            return Ok(());
+        }
+        let mut file = fs::OpenOptions::new()
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(self.0.join("memory.max"));
-        let written = limit.and_then(|mut limit| limit.write_all(b"4096"));
-        written.context("memory.max")?;
-        // What CPUs keep for the group goes back, when each has come to it: the next charge is a real one.
+            .open(self.0.join("memory.max"))
+            .context("memory.max")?;
+        file.write_all(bytes.to_string().as_bytes())
+            .context("memory.max")
+    }
+
+    /// Has CPUs give back what they keep for the group, so that what it is charged next is charged at once.
+    pub fn drain(&self) -> Outcome {
+        // Reclaims what it can, and kills nobody.
         self.set("memory.high", 0)?;
+        // Each CPU comes to it by itself.
         std::thread::sleep(Duration::from_millis(200));
         self.set("memory.high", "max")
     }

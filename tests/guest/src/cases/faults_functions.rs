@@ -39,6 +39,12 @@ pub const CASES: &[Case] = &[
     .room(Room::Faults)
     .seconds(600),
     Case::new(
+        "faults/lone_sharer",
+        "a page whose partner is lost, and for whose copy there is no room, stays a merged one and is what others are merged with",
+        lone_sharer,
+    )
+    .room(Room::Faults),
+    Case::new(
         "faults/functions_unmerging",
         "the same of unmerging",
         unmerge_functions,
@@ -101,6 +107,7 @@ type Scene = fn(&Bench, &mut Order<'_>) -> Outcome<bool>;
 
 /// Of the scanner, and of those who ask for merging.
 const MERGING: &[Trial] = &[
+    ("swapksm_can_merge", &[0], merging, 6),
     ("swapksm_folio_trylock", &[0], merging, 10),
     ("swapksm_items_alloc", &[0], merging, 3),
     ("swapksm_mm_read_trylock", &[0], merging, 40),
@@ -245,6 +252,41 @@ impl Order<'_> {
 
 fn merge_functions(bench: &Bench) -> Outcome {
     trials(bench, MERGING)
+}
+
+fn lone_sharer(bench: &Bench) -> Outcome {
+    let mut injection = prepare(bench, Scope::Task)?;
+    let mut sharers = Sharer::crowd(2, PAGES, same)?;
+    let before = sharer::frames(&sharers)?;
+    // Partners are lost after the first pages have become merged ones.
+    let lost = Function::choose("swapksm_merge_into", libc::EBUSY)?;
+    let _full = Function::choose("swapksm_has_spare_page", 0)?;
+    injection.count("fail_function")?;
+    injection.by_chance("fail_function", 100)?;
+    bench.ksm.start()?;
+    bench.ksm.passes(4)?;
+    bench.ksm.stop()?;
+    injection.calm()?;
+    let failures = injection.counted("fail_function")?;
+    ktap::tell(&format!("{failures} calls have failed"));
+    check!(
+        failures >= 2 * PAGES as i64,
+        "{failures} calls have failed, not two for each page"
+    );
+    check_eq!(sharer::frames(&sharers)?, before, "frames of all pages");
+    let merged = pagemap::count_flag(&before, FLAG_KSM)?;
+    check_eq!(merged, PAGES, "merged pages with one sharer");
+    in_order(bench)?;
+    drop(lost);
+    bench.ksm.start()?;
+    frames_become(&sharers, PAGES)?;
+    for frame in sharers[0].frames()? {
+        check!(before.contains(&frame), "a page was copied");
+    }
+    sharer::verify(&mut sharers)?;
+    in_order(bench)?;
+    sharer::finish(sharers)?;
+    bench.ksm.counter_becomes("pages_shared", 0)
 }
 
 fn unmerge_functions(bench: &Bench) -> Outcome {

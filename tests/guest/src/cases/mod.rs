@@ -21,6 +21,7 @@ mod held_folio;
 mod hotplug;
 mod hotremove;
 mod kvm;
+mod lost_partner;
 mod mapping;
 mod memory_block;
 mod merge;
@@ -117,6 +118,7 @@ pub fn all() -> Vec<&'static Case> {
         oom::CASES,
         abuse::CASES,
         slow_fault::CASES,
+        lost_partner::CASES,
         secrets::CASES,
         stress::CASES,
         kvm::CASES,

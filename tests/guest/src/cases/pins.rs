@@ -51,10 +51,11 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 32;
 
 /// An io_uring, for the pins of its registered buffers.
-struct Ring(OwnedFd);
+pub(super) struct Ring(OwnedFd);
 
 impl Ring {
-    fn new() -> Outcome<Ring> {
+    /// Makes one; skips where there is none.
+    pub(super) fn new() -> Outcome<Ring> {
         // struct io_uring_params, all zero: 120 bytes.
         let mut parameters = [0u64; 15];
         let call = sys::syscall(
@@ -69,7 +70,7 @@ impl Ring {
     }
 
     /// `IORING_REGISTER_BUFFERS`: pins the region for long.
-    fn register(&self, region: &Region) -> Outcome {
+    pub(super) fn register(&self, region: &Region) -> Outcome {
         if sabotage::is(Sabotage::NoPin) {
             return Ok(());
         }

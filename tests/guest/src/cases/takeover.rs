@@ -226,7 +226,8 @@ fn adopts_from_full_group(bench: &Bench) -> Outcome {
     group.set("memory.swap.max", 0)?;
     let mut sharers = Sharer::crowd(PROCESSES, PAGES, same)?;
     group.leave()?;
-    group.close()?;
+    group.close(0)?;
+    group.drain()?;
     let refused = group.event("max")?;
     load()?;
     check!(

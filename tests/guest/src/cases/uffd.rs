@@ -33,14 +33,15 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 64;
 
 /// A userfaultfd registered for write protection of a region.
-struct Protection {
+pub(super) struct Protection {
     faults: Faults,
     addr: usize,
     len: usize,
 }
 
 impl Protection {
-    fn new(region: &Region) -> Outcome<Protection> {
+    /// Opens one; skips where there is none.
+    pub(super) fn new(region: &Region) -> Outcome<Protection> {
         let faults = Faults::open(userfault::FEATURE_PAGEFAULT_FLAG_WP, "write protection")?;
         faults.register(region, userfault::MODE_WP)?;
         let (addr, len) = (region.addr(), region.len());
@@ -48,7 +49,7 @@ impl Protection {
     }
 
     /// Protects the whole region.
-    fn protect(&self) -> Outcome {
+    pub(super) fn protect(&self) -> Outcome {
         let mut words = [self.addr as u64, self.len as u64, 1];
         self.faults
             .ioctl(userfault::WRITEPROTECT, &mut words)
