@@ -16,8 +16,9 @@
  *
  * Dirty. Reclaim drops an anonymous page that is clean or lazily freed without writing it to swap. A merged page is
  * therefore dirtied before anybody else comes to rely on it: at birth, and again before each further mapping, since
- * MADV_FREE on a merged page with one mapping cleans it (mm/madvise.c, madvise_free_pte_range()). The folio lock of the
- * merged page, held across, keeps a second MADV_FREE and reclaim out.
+ * MADV_FREE on a merged page with one mapping cleans it (mm/madvise.c, madvise_free_pte_range()). A second one takes no
+ * lock of a clean folio, and may mark it as lazily freed at any time; but reclaim, which needs the folio lock that is held
+ * across, keeps what is dirty (try_to_unmap_one() in mm/rmap.c).
  */
 #include <linux/ksm.h>
 #include <linux/mm.h>
