@@ -700,10 +700,11 @@ fn result(errno: i32) -> io::Result<()> {
 }
 
 fn swap_writes(bench: &Bench) -> Outcome {
-    /// More, since only some of the writes fail.
-    const PAGES: usize = 12;
-    /// Pages that were used lately are spared by the first rounds of reclaim, so not all of them write.
+    /// The kernel writes as many as 32 at a time (SWAP_CLUSTER_MAX), so these are several writes.
+    const PAGES: usize = 128;
+    /// Failures that are enough, and crowds that have to bring them about.
     const FAILURES: i64 = 5;
+    const ROUNDS: usize = 20;
     let mut injection = prepare(bench, Scope::Task)?;
     let device = swapping::device()?;
     let name = device.rsplit('/').next().unwrap_or("");
@@ -711,26 +712,35 @@ fn swap_writes(bench: &Bench) -> Outcome {
     if !Path::new(&switch).exists() {
         return skip("this kernel cannot have disks fail (CONFIG_FAIL_MAKE_REQUEST)");
     }
-    let mut crowd = Crowd::merged(bench, 3, PAGES)?;
-    // This process is in the group, too; what it reads back may not fail.
-    sys::lock_all().context("mlockall")?;
-    injection.by_chance("fail_make_request", EVERY_OTHER)?;
-    injection.count("fail_make_request")?;
-    fs::write(&switch, "1").context(&switch)?;
-    wait::until(&format!("{FAILURES} writes have failed"), || {
-        crowd.group().reclaim(crowd.all() * PAGE)?;
-        let times = injection.counted("fail_make_request")?;
-        Ok((times >= FAILURES, times))
-    })?;
-    injection.calm()?;
-    fs::write(&switch, "0").context(&switch)?;
-    let times = injection.counted("fail_make_request")?;
-    ktap::tell(&format!("writes to {device} failed {times} times"));
-    in_order(bench)?;
-    crowd.verify()?;
-    bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
-    crowd.push_out().context("when the disk works again")?;
-    crowd.verify()?;
-    in_order(bench)?;
-    crowd.finish()
+    let mut failed = 0;
+    for _ in 0..ROUNDS {
+        let mut crowd = Crowd::merged(bench, 3, PAGES)?;
+        // This process is in the group, too; what it reads back may not fail.
+        sys::lock_all().context("mlockall")?;
+        injection.by_chance("fail_make_request", EVERY_OTHER)?;
+        injection.count("fail_make_request")?;
+        fs::write(&switch, "1").context(&switch)?;
+        let reclaimed = (0..5).try_for_each(|_| crowd.group().reclaim(crowd.all() * PAGE));
+        // Before anything is read.
+        injection.calm()?;
+        fs::write(&switch, "0").context(&switch)?;
+        reclaimed?;
+        failed += injection.counted("fail_make_request")?;
+        in_order(bench)?;
+        crowd.verify()?;
+        bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;
+        crowd.push_out().context("when the disk works again")?;
+        crowd.verify()?;
+        in_order(bench)?;
+        crowd.finish()?;
+        if failed >= FAILURES {
+            break;
+        }
+    }
+    ktap::tell(&format!("writes to {device} failed {failed} times"));
+    check!(
+        failed >= FAILURES,
+        "only {failed} writes to {device} have failed in {ROUNDS} rounds"
+    );
+    Ok(())
 }
