@@ -118,9 +118,12 @@ void *swapksm_space_alloc(struct mm_struct *adopted)
 bool swapksm_has_spare_page(struct mm_struct *mm)
 {
 	struct mem_cgroup *before = charge_begin(mm);
-	/* What is left from charging objects (has_room() may find that) pays for no page. */
-	struct page *page = alloc_page(GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+	struct page *page = NULL;
 
+	/* With cgroup.memory=nokmem what we ask for is charged to nobody, and so tells nothing of a group that has a limit. */
+	if (mem_cgroup_disabled() || mem_cgroup_is_root(current->active_memcg) || !mem_cgroup_kmem_disabled())
+		/* What is left from charging objects (has_room() may find that) pays for no page. */
+		page = alloc_page(GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
 	charge_end(before);
 	if (!page)
 		return false;

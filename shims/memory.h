@@ -47,8 +47,8 @@ void *swapksm_space_alloc(struct mm_struct *adopted);
 void swapksm_object_free(enum swapksm_object kind, void *object);
 
 /*
- * Is a page to be had now, at the expense of the cgroup of @mm, without reclaim? A hint: who asks for it next may still
- * find that somebody else has taken it. Does not sleep.
+ * Is a page to be had now, at the expense of the cgroup of @mm, without reclaim? False also where that cannot be told. A
+ * hint: who asks for it next may still find that somebody else has taken it. Does not sleep.
  */
 bool swapksm_has_spare_page(struct mm_struct *mm);
 
