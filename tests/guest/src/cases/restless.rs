@@ -11,6 +11,7 @@ use crate::case::{Bench, Case, Context, Outcome};
 use crate::check;
 use crate::ktap;
 use crate::procfs;
+use crate::slow;
 use crate::sys::{self, HUGE};
 use crate::wait;
 
@@ -22,19 +23,19 @@ pub const CASES: &[Case] = &[Case::new(
 )
 .seconds(240)];
 
-/// Pages, each with a chunk of the scanner's to itself.
-const CHUNKS: usize = 2048;
 const THREADS: usize = 3;
-/// Times that the scanner may go to sleep in a pass over all of them: as often as it looks at pages three at a time, and for
-/// other reasons.
-const MOST: i64 = CHUNKS as i64 / 2;
 
 fn restless_pages(bench: &Bench) -> Outcome {
+    // Pages, each with a chunk of the scanner's to itself: fewer where each takes longer.
+    let chunks = 2048 / slow::factor() as usize;
+    // Times that the scanner may go to sleep in a pass over all of them: as often as it looks at pages three at a time, and
+    // for other reasons.
+    let most = chunks as i64 / 2;
     bench.only_ours("a scanner that waits for pages that are being invalidated")?;
     let mut abuser = unprivileged("process with restless pages", |steps| {
-        let addr = map_sparse(CHUNKS * HUGE)?;
-        sys::madvise(addr, CHUNKS * HUGE, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
-        for index in 0..CHUNKS {
+        let addr = map_sparse(chunks * HUGE)?;
+        sys::madvise(addr, chunks * HUGE, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
+        for index in 0..chunks {
             touch(addr + index * HUGE, index as u64 + 1);
         }
         steps.step(0)?;
@@ -44,7 +45,7 @@ fn restless_pages(bench: &Bench) -> Outcome {
                 scope.spawn(|| {
                     while !end.load(Relaxed) {
                         // Nothing is freed as long as nobody needs memory.
-                        let _ = sys::madvise(addr, CHUNKS * HUGE, libc::MADV_FREE);
+                        let _ = sys::madvise(addr, chunks * HUGE, libc::MADV_FREE);
                     }
                 });
             }
@@ -67,8 +68,8 @@ fn restless_pages(bench: &Bench) -> Outcome {
         let slept = sleeps()? - before.1;
         let passes = bench.ksm.number("full_scans")? - before.0 + 1;
         check!(
-            slept <= passes * MOST,
-            "the scanner slept {slept} times in {passes} passes over {CHUNKS} restless pages"
+            slept <= passes * most,
+            "the scanner slept {slept} times in {passes} passes over {chunks} restless pages"
         );
         let state = format!("{slept} times asleep in {passes} passes");
         if passes > 2 {
@@ -76,6 +77,6 @@ fn restless_pages(bench: &Bench) -> Outcome {
         }
         Ok((passes > 2, state))
     })?;
-    honest_are_merged(bench, CHUNKS as i64)?;
+    honest_are_merged(bench, chunks as i64)?;
     abuser.finish()
 }
