@@ -69,6 +69,12 @@ static void charge_end(struct mem_cgroup *before)
 	mem_cgroup_put(memcg);
 }
 
+/* Between charge_begin() and charge_end(): may the cgroup have a limit? The root has none. */
+static bool may_be_limited(void)
+{
+	return !mem_cgroup_disabled() && !mem_cgroup_is_root(current->active_memcg);
+}
+
 /*
  * Between charge_begin() and charge_end(): has the cgroup room for so many bytes? At its limit a charge squeezes the cgroup
  * for seconds, with the engine held, for one process's sake while all others wait to be merged.
@@ -77,8 +83,7 @@ static bool has_room(size_t bytes)
 {
 	struct obj_cgroup *objcg;
 
-	/* The root has no limit. */
-	if (mem_cgroup_disabled() || mem_cgroup_is_root(current->active_memcg))
+	if (!may_be_limited())
 		return true;
 	objcg = current_obj_cgroup();
 	if (!objcg)
@@ -121,7 +126,7 @@ bool swapksm_has_spare_page(struct mm_struct *mm)
 	struct page *page = NULL;
 
 	/* With cgroup.memory=nokmem what we ask for is charged to nobody, and so tells nothing of a group that has a limit. */
-	if (mem_cgroup_disabled() || mem_cgroup_is_root(current->active_memcg) || !mem_cgroup_kmem_disabled())
+	if (!may_be_limited() || !mem_cgroup_kmem_disabled())
 		/* What is left from charging objects (has_room() may find that) pays for no page. */
 		page = alloc_page(GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
 	charge_end(before);

@@ -32,16 +32,14 @@
 #include "mm/swap.h"
 #include "compat.h"
 #include "merge.h"
+#include "walk.h"
 
 /* The PTE mapping @page at @addr, locked; NULL if there is none. */
 static pte_t *lock_pte(struct vm_area_struct *vma, unsigned long addr, struct page *page, spinlock_t **ptl)
 {
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
 	pte_t *ptep, pte;
 
-	if (!pmd)
-		return NULL;
-	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, ptl);
+	ptep = swapksm_pte_lock(vma->vm_mm, addr, ptl);
 	if (!ptep)
 		return NULL;
 	pte = ptep_get(ptep);

@@ -29,9 +29,9 @@ int swapksm_merge_first(struct vm_area_struct *vma, unsigned long addr, struct p
 int swapksm_merge_into(struct vm_area_struct *vma, unsigned long addr, struct page *page, struct page *kpage);
 
 /*
- * Would the two have @page, mapped at @addr, merged, as far as can be seen? False for what may last as long
- * as somebody likes: it is pinned, watched through userfaultfd or lazily freed; and when it is no longer mapped there. A hint:
- * all that may change at once. Conditions as above; does not sleep.
+ * Would the two have @page, mapped at @addr, merged, as far as can be seen? False for what may last as long as somebody
+ * likes: it is pinned, watched through userfaultfd or lazily freed; and when it is no longer mapped there. A hint: all that
+ * may change at once. Conditions as above; does not sleep.
  */
 bool swapksm_can_merge(struct vm_area_struct *vma, unsigned long addr, struct page *page);
 

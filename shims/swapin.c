@@ -174,11 +174,10 @@ static void map_instead(struct folio *copy, struct folio *folio, swp_entry_t ent
 			unsigned long addr)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	pmd_t *pmd = mm_find_pmd(mm, addr);
 	spinlock_t *ptl;
 	pte_t *ptep, old, new;
 
-	ptep = pmd ? pte_offset_map_lock(mm, pmd, addr, &ptl) : NULL;
+	ptep = swapksm_pte_lock(mm, addr, &ptl);
 	if (!ptep)
 		return;
 	old = ptep_get(ptep);
@@ -190,12 +189,8 @@ static void map_instead(struct folio *copy, struct folio *folio, swp_entry_t ent
 	new = swapksm_pte_keep_watched(vma, old, new);
 	inc_mm_counter(mm, MM_ANONPAGES);
 	dec_mm_counter(mm, MM_SWAPENTS);
-	folio_get(copy);
-	folio_add_new_anon_rmap(copy, vma, addr, RMAP_EXCLUSIVE);
-	folio_add_lru_vma(copy, vma);
 	folio_put_swap(folio, folio_page(folio, page_of(folio, entry)));
-	set_pte_at(mm, addr, ptep, new);
-	update_mmu_cache(vma, addr, ptep);
+	swapksm_map_page(copy, vma, addr, ptep, new);
 unlock:
 	pte_unmap_unlock(ptep, ptl);
 }

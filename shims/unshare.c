@@ -20,6 +20,7 @@
 #include "mm/internal.h"
 #include "compat.h"
 #include "unshare.h"
+#include "walk.h"
 
 struct folio *swapksm_copy_page(struct page *page, struct vm_area_struct *vma, unsigned long addr)
 {
@@ -40,11 +41,13 @@ struct folio *swapksm_copy_page(struct page *page, struct vm_area_struct *vma, u
 	return copy;
 }
 
-static pte_t *lock_pte(struct vm_area_struct *vma, unsigned long addr, spinlock_t **ptl)
+void swapksm_map_page(struct folio *copy, struct vm_area_struct *vma, unsigned long addr, pte_t *ptep, pte_t pte)
 {
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
-
-	return pmd ? pte_offset_map_lock(vma->vm_mm, pmd, addr, ptl) : NULL;
+	folio_get(copy);
+	folio_add_new_anon_rmap(copy, vma, addr, RMAP_EXCLUSIVE);
+	folio_add_lru_vma(copy, vma);
+	set_pte_at(vma->vm_mm, addr, ptep, pte);
+	update_mmu_cache(vma, addr, ptep);
 }
 
 /* The merged page at @addr, with a reference, or the zero page, which needs none, and the entry in *@pte. */
@@ -54,7 +57,7 @@ static struct page *get_merged(struct vm_area_struct *vma, unsigned long addr, p
 	spinlock_t *ptl;
 	pte_t *ptep;
 
-	ptep = lock_pte(vma, addr, &ptl);
+	ptep = swapksm_pte_lock(vma->vm_mm, addr, &ptl);
 	if (!ptep)
 		return NULL;
 	*pte = ptep_get(ptep);
@@ -87,7 +90,7 @@ static void map_instead(struct folio *copy, struct page *page, pte_t old, struct
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm, addr, addr + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 
-	ptep = lock_pte(vma, addr, &ptl);
+	ptep = swapksm_pte_lock(mm, addr, &ptl);
 	if (!ptep)
 		goto out;
 	if (!pte_same(ptep_get(ptep), old))
@@ -100,11 +103,7 @@ static void map_instead(struct folio *copy, struct page *page, pte_t old, struct
 
 	flush_cache_page(vma, addr, pte_pfn(old));
 	ptep_clear_flush(vma, addr, ptep);
-	folio_get(copy);
-	folio_add_new_anon_rmap(copy, vma, addr, RMAP_EXCLUSIVE);
-	folio_add_lru_vma(copy, vma);
-	set_pte_at(mm, addr, ptep, new);
-	update_mmu_cache(vma, addr, ptep);
+	swapksm_map_page(copy, vma, addr, ptep, new);
 	if (is_zero_pfn(pte_pfn(old))) {
 		ksm_might_unmap_zero_page(mm, old);
 		inc_mm_counter(mm, MM_ANONPAGES);

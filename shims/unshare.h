@@ -5,6 +5,8 @@
 #ifndef SWAPKSM_UNSHARE_H
 #define SWAPKSM_UNSHARE_H
 
+#include <linux/pgtable.h>
+
 struct folio;
 struct page;
 struct vm_area_struct;
@@ -14,6 +16,12 @@ struct vm_area_struct;
  * ERR_PTR(-EHWPOISON): the memory cannot be read. No lock of ours held. May sleep.
  */
 struct folio *swapksm_copy_page(struct page *page, struct vm_area_struct *vma, unsigned long addr);
+
+/*
+ * Map such a copy at @addr by @pte, in the place of what the caller has taken out of @ptep, whose page table is locked. The
+ * mapping has a reference of its own. Counters are the caller's.
+ */
+void swapksm_map_page(struct folio *copy, struct vm_area_struct *vma, unsigned long addr, pte_t *ptep, pte_t pte);
 
 /*
  * Where userfaultfd may want to be told of any access: give whoever has a merged page, or a merged zero page, at @addr one of

@@ -155,6 +155,13 @@ bool swapksm_collect(struct mm_struct *mm, unsigned long addr, unsigned int max,
 	return true;
 }
 
+pte_t *swapksm_pte_lock(struct mm_struct *mm, unsigned long addr, spinlock_t **ptl)
+{
+	pmd_t *pmd = mm_find_pmd(mm, addr);
+
+	return pmd ? pte_offset_map_lock(mm, pmd, addr, ptl) : NULL;
+}
+
 enum swapksm_pte_kind swapksm_pte_read(struct mm_struct *mm, unsigned long addr, unsigned long *value)
 {
 	enum swapksm_pte_kind kind = SWAPKSM_PTE_NONE;
@@ -346,14 +353,11 @@ static const struct mm_walk_ops find_merged_locking_ops = {
  */
 static void keep_copy(struct vm_area_struct *vma, unsigned long addr)
 {
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
 	struct folio *folio;
 	spinlock_t *ptl;
 	pte_t *ptep, pte;
 
-	if (!pmd)
-		return;
-	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	ptep = swapksm_pte_lock(vma->vm_mm, addr, &ptl);
 	if (!ptep)
 		return;
 	pte = ptep_get(ptep);

@@ -6,6 +6,9 @@
 #define SWAPKSM_WALK_H
 
 #include <linux/types.h>
+#ifndef __BINDGEN__
+#include <linux/mm.h>
+#endif
 
 struct file;
 struct mm_struct;
@@ -52,6 +55,8 @@ bool swapksm_has_anon(struct mm_struct *mm, unsigned long addr);
 #ifndef __BINDGEN__
 /* Is it one? mmap lock held. */
 bool swapksm_vma_has_anon(struct vm_area_struct *vma);
+/* The page-table entry at @addr, locked, of a mapping that is there. NULL: no page table of small pages. mmap or VMA lock held. */
+pte_t *swapksm_pte_lock(struct mm_struct *mm, unsigned long addr, spinlock_t **ptl);
 #endif
 
 /*

@@ -124,12 +124,11 @@ pub(crate) unsafe fn madvise(
 pub(crate) unsafe fn enable_merge_any(mm: *mut b::mm_struct) -> Result {
     // SAFETY: By the contract.
     unsafe {
-        if b::swapksm_mm_is_merge_any(mm) && b::swapksm_mm_is_mergeable(mm) {
-            return Ok(());
-        }
-        // As above. Mappings made while it was on no list are not marked (`new_vma_flags`).
         if !b::swapksm_mm_is_mergeable(mm) {
+            // As above, and mappings made while it was on no list are not marked (`new_vma_flags`).
             enter(mm)?;
+        } else if b::swapksm_mm_is_merge_any(mm) {
+            return Ok(());
         }
         b::swapksm_mm_set_merge_any(mm, true);
         b::swapksm_mark_all(mm);

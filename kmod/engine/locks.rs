@@ -14,9 +14,9 @@
 //! 2. `mmap_lock`, or a VMA's lock.
 //! 3. The folio lock. The sharers of a node whose page is in memory change only under the lock of that folio, so an
 //!    rmap walk, which has it, sees them all. But for the parts of a folio that is being split, and a copy that nobody knows
-//!    yet, two places hold two, the second by trylock: merging, with the lock of the merged folio, that of the one it replaces (`shims/merge.c`); the
-//!    swap-in hook, with its own folio's, that of a broken one (`Node::disown_broken`), which is the only folio lock
-//!    taken under 5.
+//!    yet, two places hold two, the second by trylock: merging, with the lock of the merged folio, that of the one it
+//!    replaces (`shims/merge.c`); the swap-in hook, with its own folio's, that of a broken one (`Node::disown_broken`),
+//!    which is the only folio lock taken under 5.
 //! 4. `i_mmap_rwsem`, the anon_vma's lock, the page-table lock.
 //! 5. `Node::state`, a spinlock: where the page of a node is (pfn, swap entry) and its sharers. Adding or removing a
 //!    sharer takes this *and*, while there is a folio, its lock: a walk needs the folio lock only, the swap-in hook, which

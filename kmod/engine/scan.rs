@@ -180,16 +180,16 @@ fn step(engine: &mut Engine, max: u32, advisor: &mut AdvisorState) -> Step {
         return Step::PassEnded;
     };
     let progress = scan_space(engine, space, max);
-    let again = matches!(progress, Progress::Again);
-    if again && may_rest(engine, space) {
-        engine.cursor.tries += 1;
-        let owed = space.owed.get(engine);
-        space.owed.set(engine, owed + REST_PAGES);
-        space.put();
-        return Step::Again;
-    }
-    if again {
-        leave(engine, space);
+    match progress {
+        Progress::Again if may_rest(engine, space) => {
+            engine.cursor.tries += 1;
+            let owed = space.owed.get(engine);
+            space.owed.set(engine, owed + REST_PAGES);
+            space.put();
+            return Step::Again;
+        }
+        Progress::Again => leave(engine, space),
+        Progress::Scanned(_) => {}
     }
     space.put();
     engine.cursor.tries = 0;

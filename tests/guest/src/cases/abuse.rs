@@ -141,7 +141,7 @@ fn memory_returns(before: i64) -> Outcome {
 }
 
 /// Maps `len` bytes of which nothing is reserved.
-pub fn map_sparse(len: usize) -> Outcome<usize> {
+fn map_sparse(len: usize) -> Outcome<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping that replaces none.
@@ -152,9 +152,19 @@ pub fn map_sparse(len: usize) -> Outcome<usize> {
 }
 
 /// Writes a word to the page at `addr`.
-pub fn touch(addr: usize, word: u64) {
+fn touch(addr: usize, word: u64) {
     // SAFETY: callers name pages of mappings of their own.
     unsafe { (addr as *mut u64).write_volatile(word) };
+}
+
+/// Maps `count` times `step` bytes, mergeable, and writes its number, from 1, to the first page of each. Returns the address.
+pub fn map_touched(count: usize, step: usize) -> Outcome<usize> {
+    let addr = map_sparse(count * step)?;
+    sys::madvise(addr, count * step, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
+    for index in 0..count {
+        touch(addr + index * step, index as u64 + 1);
+    }
+    Ok(addr)
 }
 
 fn sparse_mapping(bench: &Bench) -> Outcome {
@@ -163,11 +173,7 @@ fn sparse_mapping(bench: &Bench) -> Outcome {
     let memory = available()?;
     let group = Group::enter("abuse")?;
     let mut abuser = unprivileged("process with a sparse mapping", |steps| {
-        let addr = map_sparse(SPAN)?;
-        sys::madvise(addr, SPAN, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
-        for index in 0..TOUCHED {
-            touch(addr + index * (SPAN / TOUCHED), index as u64 + 1);
-        }
+        map_touched(TOUCHED, SPAN / TOUCHED)?;
         steps.step(0).map(drop)
     })?;
     abuser.arrived()?;
@@ -199,11 +205,7 @@ fn memory_limit(bench: &Bench) -> Outcome {
     let group = Group::enter("abuse")?;
     group.set("memory.max", LIMIT)?;
     let mut abuser = unprivileged("process that touches a page here and there", |steps| {
-        let addr = map_sparse(TOUCHED * HUGE)?;
-        sys::madvise(addr, TOUCHED * HUGE, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
-        for index in 0..TOUCHED {
-            touch(addr + index * HUGE, index as u64 + 1);
-        }
+        let addr = map_touched(TOUCHED, HUGE)?;
         steps.step(0)?;
         for index in 0..TOUCHED {
             // SAFETY: written above.

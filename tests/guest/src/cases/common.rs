@@ -4,7 +4,7 @@
 
 use crate::case::{fail, Bench, Outcome};
 use crate::ksm::Ksm;
-use crate::pagemap;
+use crate::pagemap::{self, Entry};
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::wait;
@@ -29,6 +29,13 @@ pub fn frames_become(sharers: &[Sharer], goal: usize) -> Outcome {
             ))
         },
     )
+}
+
+/// Waits until the pages that `entries` finds are those of `other`; `what` says so.
+pub fn joins(what: &str, other: &Sharer, entries: impl Fn() -> Outcome<Vec<Entry>>) -> Outcome {
+    wait::until(what, || {
+        Ok((pagemap::frames(&entries()?) == other.frames()?, ()))
+    })
 }
 
 /// Starts `count` processes of `pages` equal pages and waits until everything is merged.

@@ -4,7 +4,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use super::common::{merged_crowd, same};
+use super::common::{joins, merged_crowd, same};
 use crate::case::{Bench, Case, Context, Outcome};
 use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
@@ -138,11 +138,8 @@ fn kernel_writes(bench: &Bench) -> Outcome {
     region.fill(same);
     region.mergeable()?;
     bench.ksm.start()?;
-    crate::wait::until("our pages are merged with the others'", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
-            (),
-        ))
+    joins("our pages are merged with the others'", &sharers[0], || {
+        region.pagemap()
     })?;
     let source = Region::map(1)?;
     source.write(0, 0xbeef);

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::common::{frames_become, merged_crowd, same};
+use super::common::{frames_become, joins, merged_crowd, same};
 use super::faults_calls::{
     ioctl, open_device, own, register, CREATE_SHARED_MEMORY_AREA, REMOVE_MEMORY_REGION,
 };
@@ -461,11 +461,8 @@ fn leaving(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     })?;
     let addr = worker.arrived()? as usize;
     let pid = worker.pid();
-    let common = || -> Outcome<bool> {
-        Ok(pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == others[0].frames()?)
-    };
-    wait::until("the process is merged with the other", || {
-        Ok((common()?, ()))
+    joins("the process is merged with the other", &others[0], || {
+        pagemap::of(pid, addr, PAGES)
     })?;
     bench.ksm.stop()?;
     order.begin()?;
@@ -650,10 +647,7 @@ fn registered(
     })?;
     let area = own(area);
     calls.call("registering", || register(&area, &region))?;
-    wait::until("the region is merged", || {
-        let frames = pagemap::frames(&region.pagemap()?);
-        Ok((frames == others[0].frames()?, ()))
-    })?;
+    joins("the region is merged", &others[0], || region.pagemap())?;
     bench.ksm.stop()?;
     end(&mut calls, &region, area)?;
     let reached = calls.over()?;
@@ -713,19 +707,19 @@ fn swap_writes(bench: &Bench) -> Outcome {
         return skip("this kernel cannot have disks fail (CONFIG_FAIL_MAKE_REQUEST)");
     }
     let mut failed = 0;
+    injection.count("fail_make_request")?;
     for _ in 0..ROUNDS {
         let mut crowd = Crowd::merged(bench, 3, PAGES)?;
         // This process is in the group, too; what it reads back may not fail.
         sys::lock_all().context("mlockall")?;
         injection.by_chance("fail_make_request", EVERY_OTHER)?;
-        injection.count("fail_make_request")?;
         fs::write(&switch, "1").context(&switch)?;
         let reclaimed = (0..5).try_for_each(|_| crowd.group().reclaim(crowd.all() * PAGE));
         // Before anything is read.
         injection.calm()?;
         fs::write(&switch, "0").context(&switch)?;
         reclaimed?;
-        failed += injection.counted("fail_make_request")?;
+        failed = injection.counted("fail_make_request")?;
         in_order(bench)?;
         crowd.verify()?;
         bench.ksm.counter_becomes("pages_shared", PAGES as i64)?;

@@ -2,16 +2,15 @@
 
 //! A merged page whose folio somebody keeps locked: nobody but who is about this page waits for him.
 
-use super::common::{frames_become, merged_crowd, same, self_check};
+use super::common::{frames_become, joins, merged_crowd, same, self_check};
 use super::takeover::Helper;
 use crate::case::{Bench, Case, Context, Outcome, Room};
-use crate::check;
+use crate::check_eq;
 use crate::ksm::Ksm;
 use crate::pagemap;
 use crate::procfs;
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
-use crate::sys::{self, Ended};
 use crate::wait;
 use crate::worker::Worker;
 
@@ -90,32 +89,28 @@ fn left(bench: &Bench) -> Outcome {
         steps.step(region.addr() as u64)?;
         region.unmergeable()?;
         steps.step(0)?;
-        // The child's, before anything is done with it.
-        let counted = match sys::fork().context("fork")? {
-            None => {
-                let counted = procfs::ksm_merging_pages(std::process::id() as i32);
-                sys::exit(counted.map_or(1, |count| i32::from(count != 0)))
-            }
-            Some(child) => sys::waitpid(child, false).context("waitpid")?,
-        };
+        let mut child = Worker::start("its child", |steps| {
+            let merging = procfs::ksm_merging_pages(std::process::id() as i32)?;
+            steps.step(merging as u64).map(drop)
+        })?;
+        let inherited = child.arrived()?;
+        child.finish()?;
         region.verify(same)?;
-        let is_clean = matches!(counted, Some((_, Ended::Code(0))));
-        steps.step(u64::from(is_clean)).map(drop)
+        steps.step(inherited).map(drop)
     })?;
     let addr = leaver.arrived()? as usize;
     let pid = leaver.pid();
-    wait::until("the process is merged with the others", || {
-        let frames = pagemap::frames(&pagemap::of(pid, addr, PAGES)?);
-        Ok((frames == others[0].frames()?, ()))
+    joins("the process is merged with the others", &others[0], || {
+        pagemap::of(pid, addr, PAGES)
     })?;
     let held = Held::take(others[0].frames()?[HELD])?;
     leaver.step(0)?;
     // In one of them it is found to have nothing mergeable.
     bench.ksm.passes(3)?;
-    let is_clean = leaver.step(0)? == 1;
-    check!(
-        is_clean,
-        "a child has merged pages by /proc/PID/ksm_merging_pages, but its parent had left all"
+    check_eq!(
+        leaver.step(0)?,
+        0,
+        "ksm_merging_pages of a child whose parent had left all"
     );
     held.let_go()?;
     bench

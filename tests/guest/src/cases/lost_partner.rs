@@ -3,7 +3,7 @@
 //! A page with the bytes of somebody else's that cannot be merged as long as its owner likes: the other one is left as it
 //! is, not merged and copied again and again at the expense of his control group.
 
-use super::common::{frames_become, same, self_check};
+use super::common::{frames_become, joins, same, self_check};
 use super::pins::Ring;
 use super::uffd::Protection;
 use crate::case::{Bench, Case, Context, Outcome, Room};
@@ -12,7 +12,6 @@ use crate::pagemap::{self, FLAG_HUGE};
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::sys::{HUGE, PAGE};
-use crate::wait;
 use crate::worker::{Steps, Worker};
 use crate::{check, check_eq};
 
@@ -165,8 +164,8 @@ fn with_partner(
         "oom and oom_kill of the group when others are merged"
     );
     group.set("memory.max", "max")?;
-    wait::until("the victim is merged with them", || {
-        Ok((frames()? == others[0].frames()?, ()))
+    joins("the victim is merged with them", &others[0], || {
+        pagemap::of(pid, addr, pages)
     })?;
     self_check(&bench.ksm)?;
     partner.finish()?;

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
-use super::common::{frames_become, merged_crowd, same};
+use super::common::{frames_become, joins, merged_crowd, same};
 use crate::case::{skip, Bench, Case, Context, Outcome};
 use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
@@ -103,12 +103,11 @@ fn registered(bench: &Bench) -> Outcome {
         "frames while they are pinned"
     );
     drop(ring);
-    wait::until("the pages are merged once nobody pins them", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == others[0].frames()?,
-            (),
-        ))
-    })?;
+    joins(
+        "the pages are merged once nobody pins them",
+        &others[0],
+        || region.pagemap(),
+    )?;
     region.verify(same)?;
     sharer::finish(others)
 }
@@ -118,12 +117,7 @@ fn register_merged(bench: &Bench) -> Outcome {
     let region = Region::map(PAGES)?;
     region.fill(same);
     region.mergeable()?;
-    wait::until("the region is merged", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == others[0].frames()?,
-            (),
-        ))
-    })?;
+    joins("the region is merged", &others[0], || region.pagemap())?;
     let ring = Ring::new()?;
     ring.register(&region)?;
     let pinned = pagemap::frames(&region.pagemap()?);
@@ -169,12 +163,11 @@ fn vmsplice(bench: &Bench) -> Outcome {
     from.read_exact(bytes).context("reading the pipe")?;
     copy.verify(same)
         .context("content that went through the pipe")?;
-    wait::until("the pages are merged once the pipe is empty", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == others[0].frames()?,
-            (),
-        ))
-    })?;
+    joins(
+        "the pages are merged once the pipe is empty",
+        &others[0],
+        || region.pagemap(),
+    )?;
     region.verify(same)?;
     sharer::finish(others)
 }

@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::abuse::{honest_are_merged, map_sparse, touch, unprivileged};
+use super::abuse::{honest_are_merged, map_touched, unprivileged};
 use super::starve;
-use crate::case::{Bench, Case, Context, Outcome};
+use crate::case::{Bench, Case, Outcome};
 use crate::check;
 use crate::ktap;
 use crate::procfs;
@@ -33,11 +33,7 @@ fn restless_pages(bench: &Bench) -> Outcome {
     let most = chunks as i64 / 2;
     bench.only_ours("a scanner that waits for pages that are being invalidated")?;
     let mut abuser = unprivileged("process with restless pages", |steps| {
-        let addr = map_sparse(chunks * HUGE)?;
-        sys::madvise(addr, chunks * HUGE, libc::MADV_MERGEABLE).context("MADV_MERGEABLE")?;
-        for index in 0..chunks {
-            touch(addr + index * HUGE, index as u64 + 1);
-        }
+        let addr = map_touched(chunks, HUGE)?;
         steps.step(0)?;
         let end = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -22,7 +22,7 @@
 //! as the reaper does not run, which is held back for that. All this needs a device that has written a page when it says
 //! so: what a disk is still to write stays in the swap cache, where it is known as a private page.
 
-use super::common::{frames_become, merged_crowd, same};
+use super::common::{frames_become, joins, merged_crowd, same};
 use super::small_swap::SmallSwap;
 use super::starve::{Starved, Starver, REAPER};
 use super::swapping::{self, SwapIns};
@@ -290,12 +290,7 @@ fn stranger(bench: &Bench, first: bool) -> Outcome {
     let page = Region::map(PAGES)?;
     page.fill(same);
     page.mergeable()?;
-    wait::until("the pages are merged", || {
-        Ok((
-            pagemap::frames(&page.pagemap()?) == sharers[0].frames()?,
-            (),
-        ))
-    })?;
+    joins("the pages are merged", &sharers[0], || page.pagemap())?;
     bench.ksm.stop()?;
     let mut mover = Worker::start("mover", |steps| {
         steps.step(page.addr() as u64)?;

@@ -6,14 +6,13 @@
 //! a page has nothing that could be lost. The copies that unmerging makes are such pages, and do have. The stock kernel
 //! (7.2, 7.3) loses the other process's data here.
 
-use super::common::{merged_crowd, same};
+use super::common::{joins, merged_crowd, same};
 use super::swapping;
 use crate::case::{skip, Bench, Case, Context, Outcome, Room};
 use crate::cgroup::Group;
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
 use crate::sys::PAGE;
-use crate::wait;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -47,10 +46,7 @@ fn merged_region(bench: &Bench) -> Outcome<(Region, Vec<Sharer>)> {
     let region = Region::map(PAGES)?;
     region.fill(same);
     region.mergeable()?;
-    wait::until("the pages are merged", || {
-        let frames = crate::pagemap::frames(&region.pagemap()?);
-        Ok((frames == sharers[0].frames()?, ()))
-    })?;
+    joins("the pages are merged", &sharers[0], || region.pagemap())?;
     bench.ksm.stop()?;
     Ok((region, sharers))
 }

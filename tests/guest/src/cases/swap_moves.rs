@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::common::{frames_become, merged_crowd, same};
+use super::common::{frames_become, joins, merged_crowd, same};
 use super::fragments::{self, Fragments};
 use super::swapping::{self, Crowd};
 use crate::case::{fail, skip, Bench, Case, Context, Outcome, Room};
@@ -371,12 +371,7 @@ fn fork_first(bench: &Bench) -> Outcome {
     let region = crate::region::Region::map(PAGES)?;
     region.fill(same);
     region.mergeable()?;
-    wait::until("the pages are merged", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
-            (),
-        ))
-    })?;
+    joins("the pages are merged", &sharers[0], || region.pagemap())?;
     bench.ksm.stop()?;
     let copies = procfs::vmstat("ksm_swpin_copy")?;
     sharers.push(Sharer::over(&region, (0..PAGES).map(same).collect())?);

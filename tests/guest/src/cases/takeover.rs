@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::common::{frames_become, merged_crowd, same};
+use super::common::{frames_become, joins, merged_crowd, same};
 use super::prctl;
 use super::stress;
 use super::swapping::Crowd;
@@ -18,7 +18,6 @@ use crate::coverage;
 use crate::pagemap::{self, FLAG_KSM};
 use crate::region::Region;
 use crate::sharer::{self, Sharer};
-use crate::wait;
 use crate::worker::Worker;
 use crate::{check, check_eq};
 
@@ -177,14 +176,10 @@ fn adopts(bench: &Bench) -> Outcome {
     let addr = by_prctl.arrived()? as usize;
     let pid = by_prctl.pid();
     let together = |sharers: &[Sharer]| {
-        wait::until(
+        joins(
             "the process that asked by prctl is merged with the others",
-            || {
-                Ok((
-                    pagemap::frames(&pagemap::of(pid, addr, PAGES)?) == sharers[0].frames()?,
-                    (),
-                ))
-            },
+            &sharers[0],
+            || pagemap::of(pid, addr, PAGES),
         )
     };
     together(&sharers).context("stock KSM before")?;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use super::common::{merged_crowd, same};
+use super::common::{joins, merged_crowd, same};
 use crate::case::{skip, Bench, Case, Context, Outcome};
 use crate::cgroup::Group;
 use crate::pagemap::{self, FLAG_KSM, FLAG_MLOCKED};
@@ -47,11 +47,8 @@ fn mlock(bench: &Bench) -> Outcome {
     sys::check(unsafe { libc::mlock(region.addr() as *const _, region.len()) }.into())
         .context("mlock")?;
     region.mergeable()?;
-    wait::until("the locked region is merged", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
-            (),
-        ))
+    joins("the locked region is merged", &sharers[0], || {
+        region.pagemap()
     })?;
     let frames = pagemap::frames(&region.pagemap()?);
     bench.ksm.stop()?;
@@ -104,12 +101,7 @@ fn soft_dirty(bench: &Bench) -> Outcome {
     region.mergeable()?;
     // A change of the mapping's flags counts as soft-dirty; begin anew.
     fs::write("/proc/self/clear_refs", "4").context("clear_refs")?;
-    wait::until("the region is merged", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == sharers[0].frames()?,
-            (),
-        ))
-    })?;
+    joins("the region is merged", &sharers[0], || region.pagemap())?;
     for index in (0..PAGES).step_by(2) {
         region.poke(index, 9, 9);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use super::common::{merged_crowd, same};
+use super::common::{joins, merged_crowd, same};
 use crate::case::{Bench, Case, Context, Outcome};
 use crate::check_eq;
 use crate::pagemap::{self, FLAG_KSM};
@@ -14,7 +14,6 @@ use crate::region::Region;
 use crate::sharer;
 use crate::sys::PAGE;
 use crate::userfault::{self, Faults};
-use crate::wait;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -73,12 +72,7 @@ pub fn merged_region(bench: &Bench) -> Outcome<(Vec<sharer::Sharer>, Region)> {
     let region = Region::map(PAGES)?;
     region.fill(same);
     region.mergeable()?;
-    wait::until("the region is merged", || {
-        Ok((
-            pagemap::frames(&region.pagemap()?) == others[0].frames()?,
-            (),
-        ))
-    })?;
+    joins("the region is merged", &others[0], || region.pagemap())?;
     Ok((others, region))
 }
 

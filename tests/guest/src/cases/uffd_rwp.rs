@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::common::{merged_crowd, same};
+use super::common::{joins, merged_crowd, same};
 use super::{prctl, takeover, uffd};
 use crate::case::{Bench, Case, Context, Outcome, Room};
 use crate::pagemap::{self, FLAG_KSM, FLAG_ZERO};
@@ -181,10 +181,7 @@ fn prctl_off(bench: &Bench) -> Outcome {
     let region = Region::map(PAGES)?;
     region.fill(same);
     prctl::merge_any(true)?;
-    wait::until("the region is merged", || {
-        let frames = pagemap::frames(&region.pagemap()?);
-        Ok((frames == others[0].frames()?, ()))
-    })?;
+    joins("the region is merged", &others[0], || region.pagemap())?;
     let watch = Watch::new(&region, 0)?;
     watch.arm()?;
     prctl::merge_any(false)?;
@@ -269,9 +266,8 @@ fn races(bench: &Bench) -> Outcome {
         let merged = pagemap::count_flag(&frames, FLAG_KSM)?;
         check_eq!(merged, 0, "merged pages after run 2, round {round}");
         bench.ksm.start()?;
-        wait::until("the region is merged again", || {
-            let frames = pagemap::frames(&region.pagemap()?);
-            Ok((frames == others[0].frames()?, ()))
+        joins("the region is merged again", &others[0], || {
+            region.pagemap()
         })?;
     }
     sharer::finish(others)
