@@ -40,7 +40,6 @@ ALLOW_ERROR_INJECTION(swapksm_area_open, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_break_all, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_break_range, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_madvise, ERRNO);
-ALLOW_ERROR_INJECTION(swapksm_madvise_in_worker, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_merge_first, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_merge_into, ERRNO);
 ALLOW_ERROR_INJECTION(swapksm_mm_read_lock_killable, ERRNO);

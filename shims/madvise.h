@@ -9,16 +9,11 @@
 #include <linux/types.h>
 
 /*
- * madvise(MADV_MERGEABLE) on @len bytes from @start of @mm, or MADV_UNMERGEABLE, with its errors. The caller holds a
- * reference to @mm's users and not the mmap lock. May sleep.
+ * madvise(MADV_MERGEABLE) on @len bytes from @start of @mm, or MADV_UNMERGEABLE, with its errors. -EINTR when the caller is
+ * being killed; from a task that does not run in @mm also when no process is left in @mm that it could be done for, or all
+ * are being killed. The caller holds a reference to @mm's users and not the mmap lock. May sleep.
  */
 int swapksm_madvise(struct mm_struct *mm, unsigned long start, size_t len, bool mergeable);
-
-/*
- * The same from a kernel worker, where no signal interrupts it. Waits for it, uninterruptible. -EINTR when no process is
- * left in @mm that it could be done for, or all are being killed.
- */
-int swapksm_madvise_in_worker(struct mm_struct *mm, unsigned long start, size_t len, bool mergeable);
 
 /*
  * Is all of @start..@end mapped? Is any of it marked mergeable? 1, 0, or -EINTR if the caller is being killed. The caller

@@ -2,12 +2,14 @@
 /*
  * The module's kernel threads.
  */
+#include <linux/completion.h>
 #include <linux/freezer.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/oom.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
+#include <linux/workqueue.h>
 
 #include "thread.h"
 
@@ -66,6 +68,35 @@ u64 swapksm_now_ns(void)
 void swapksm_cond_resched(void)
 {
 	cond_resched();
+}
+
+struct worker_call {
+	struct work_struct work;
+	void (*call)(void *data);
+	void *data;
+	struct completion done;
+};
+
+static void run_in_worker(struct work_struct *work)
+{
+	struct worker_call *w = container_of(work, struct worker_call, work);
+
+	w->call(w->data);
+	complete(&w->done);
+}
+
+void swapksm_run_in_worker(void (*work)(void *data), void *data)
+{
+	struct worker_call w = { .call = work, .data = data };
+
+	init_completion(&w.done);
+	INIT_WORK_ONSTACK(&w.work, run_in_worker);
+	queue_work(system_dfl_wq, &w.work);
+	/* Waiting in flush_work() would be told of as a hung task. */
+	wait_for_completion_state(&w.done, TASK_IDLE);
+	/* The worker may still be in run_in_worker(), which the module's text and our stack are to outlive. */
+	flush_work(&w.work);
+	destroy_work_on_stack(&w.work);
 }
 
 void swapksm_first_victim_begin(void)

@@ -41,6 +41,12 @@ void swapksm_cond_resched(void);
 void swapksm_first_victim_begin(void);
 void swapksm_first_victim_end(void);
 
+/*
+ * Have a kernel worker call @work with @data, where no signal interrupts it, and wait until it has returned. However long it
+ * takes, it is no hung task. Lock order: what @work takes comes after what the caller holds. May sleep.
+ */
+void swapksm_run_in_worker(void (*work)(void *data), void *data);
+
 /* The calling task, for comparing only. */
 const void *swapksm_current(void);
 

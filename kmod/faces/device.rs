@@ -33,7 +33,8 @@ use crate::{
     engine,
     sys::{
         device as sys,
-        madvise::{advise, all_mapped, any_mergeable, has_process, Advice, Signals},
+        madvise::{advise, all_mapped, any_mergeable, has_process, Advice},
+        thread,
     },
 };
 
@@ -106,7 +107,8 @@ pub(crate) fn area_request(area: &Area, cmd: u32, arg: usize) -> Result {
 ///   has begun; its own memory is free for the OOM killer to take.
 pub(crate) fn close_area(area: &Area) {
     if let Some(mm) = area.owner.mmget_not_zero() {
-        area.remove_for_good(&mm);
+        // All of it by one worker: where others keep the CPUs, each turn to one and back waits for them.
+        thread::in_worker(&|| area.remove_for_good(&mm));
         // The last reference would tear the whole address space down here.
         drop(MmWithUser::into_mmput_async(mm));
     }
@@ -205,7 +207,7 @@ impl Area {
         }
         let mut regions = self.regions.lock();
         insert(&mut regions, region)?;
-        advise(mm, &range, Advice::Mergeable, Signals::Kill)
+        advise(mm, &range, Advice::Mergeable)
     }
 
     /// Unmerges and forgets what was registered: `EAGAIN` if memory is short, `EINTR`; then the rest stays registered.
@@ -229,7 +231,8 @@ impl Area {
             let range = region.start()..region.end();
             // An error is a gap, which is nothing to unmerge, or a lack of memory: then pages stay merged and
             // mergeable, as after a madvise() that failed.
-            let _ = advise(mm, &range, Advice::Unmergeable, Signals::Wait);
+            let _ = advise(mm, &range, Advice::Unmergeable);
+            thread::cond_resched();
         }
     }
 }
@@ -237,7 +240,7 @@ impl Area {
 /// Unmerges what is mapped of `region`.
 fn unmerge(mm: &MmWithUser, region: &Region) -> Result {
     let range = region.start()..region.end();
-    match advise(mm, &range, Advice::Unmergeable, Signals::Kill) {
+    match advise(mm, &range, Advice::Unmergeable) {
         // A gap, with everything around it unmerged, or a lack of memory, with something left.
         Err(error) if error == ENOMEM && !any_mergeable(mm, &range)? => Ok(()),
         result => result,

@@ -4,12 +4,7 @@
 
 use core::ops::Range;
 
-use kernel::{
-    error::to_result,
-    ffi::{c_int, c_ulong},
-    mm::MmWithUser,
-    prelude::*,
-};
+use kernel::{error::to_result, ffi::c_ulong, mm::MmWithUser, prelude::*};
 
 use super::bindings;
 
@@ -22,33 +17,16 @@ pub(crate) enum Advice {
     Unmergeable,
 }
 
-/// What a signal does to the work.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signals {
-    /// A caller being killed gets `EINTR`.
-    Kill,
-    /// None of the caller's interrupts: a kernel worker does the work and the caller waits. `EINTR` when the last process
-    /// of the address space is killed.
-    Wait,
-}
-
 /// Gives `advice` for a page-aligned range, as madvise() does and with its errors: `ENOMEM` if part of it is not mapped
-/// (the rest is done then) or memory is short, `EINTR`, `EAGAIN`. Not under the mmap lock. May sleep.
-pub(crate) fn advise(
-    mm: &MmWithUser,
-    range: &Range<u64>,
-    advice: Advice,
-    signals: Signals,
-) -> Result {
-    type Call = unsafe extern "C" fn(*mut bindings::mm_struct, c_ulong, usize, bool) -> c_int;
-    let call: Call = match signals {
-        Signals::Kill => bindings::swapksm_madvise,
-        Signals::Wait => bindings::swapksm_madvise_in_worker,
-    };
+/// (the rest is done then) or memory is short, `EINTR` if the caller is being killed or the last process of another address
+/// space is, `EAGAIN`. Not under the mmap lock. May sleep.
+pub(crate) fn advise(mm: &MmWithUser, range: &Range<u64>, advice: Advice) -> Result {
     let len = range.end.saturating_sub(range.start) as usize;
     let mergeable = advice == Advice::Mergeable;
     // SAFETY: `mm` has users as long as the reference lives, and any numbers may be passed for the range.
-    to_result(unsafe { call(mm.as_raw(), range.start as c_ulong, len, mergeable) })
+    to_result(unsafe {
+        bindings::swapksm_madvise(mm.as_raw(), range.start as c_ulong, len, mergeable)
+    })
 }
 
 /// Is all of `range` mapped? May be outdated when this returns. `EINTR` if the caller is being killed.

@@ -3,7 +3,7 @@
 //! The module's kernel threads (`shims/thread.h`).
 
 use core::sync::atomic::{AtomicPtr, Ordering};
-use kernel::{error::from_err_ptr, prelude::*};
+use kernel::{error::from_err_ptr, ffi::c_void, prelude::*};
 
 use super::{assert_prototypes, bindings as b};
 use crate::engine;
@@ -79,6 +79,21 @@ pub(crate) fn now_ns() -> u64 {
 pub(crate) fn cond_resched() {
     // SAFETY: Callers hold no spinlock.
     unsafe { b::swapksm_cond_resched() };
+}
+
+/// Has a kernel worker do `work`, where no signal to the caller interrupts it, and waits for it. May sleep.
+pub(crate) fn in_worker(work: &(dyn Fn() + Sync)) {
+    /// # Safety
+    ///
+    /// `work` points to a reference of that type.
+    unsafe extern "C" fn call(work: *mut c_void) {
+        // SAFETY: By the contract; `in_worker` waits until this has returned.
+        let work = unsafe { *work.cast::<&(dyn Fn() + Sync)>() };
+        work();
+    }
+    let data = core::ptr::from_ref(&work).cast_mut().cast();
+    // SAFETY: `call` gets what it is to get, and `Sync` is all that calling it by reference elsewhere asks for.
+    unsafe { b::swapksm_run_in_worker(Some(call), data) };
 }
 
 /// While it exists the OOM killer takes the calling task first.

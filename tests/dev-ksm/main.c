@@ -30,6 +30,7 @@ static const struct test tests[] = {
 	TEST(unmapped_after_registration),
 	TEST(memory_that_cannot_merge),
 	TEST(a_million_regions),
+	TEST(many_regions_end_in_one_go),
 	TEST(regions_are_charged),
 	TEST(fork_keeps_the_area_to_the_parent),
 	TEST(exec_ends_the_area),

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -164,6 +165,32 @@ void test_a_million_regions(void)
 	CHECK_ERRNO(register_pages(area, memory + 2 * (MAX_REGIONS + 1) * page_size, 1), EBUSY);
 	CHECK(ioctl(area, KSM_REMOVE_MEMORY_REGION) == 0);
 	CHECK(register_pages(area, memory + 2 * (MAX_REGIONS + 1) * page_size, 1) == 0);
+}
+
+/* How often this process has slept. */
+static long times_asleep(void)
+{
+	struct rusage usage;
+
+	CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+	return usage.ru_nvcsw;
+}
+
+/* A worker unmerges for who closes an area. Where others want the CPUs, each turn to it and back takes its time. */
+void test_many_regions_end_in_one_go(void)
+{
+	const int count = 4096;
+	unsigned char *memory = new_shared_memory(2 * count);
+	int area = new_area(), i;
+	long before, asleep;
+
+	for (i = 0; i < count; i++)
+		CHECK(register_pages(area, memory + 2 * i * page_size, 1) == 0);
+	before = times_asleep();
+	CHECK(close(area) == 0);
+	asleep = times_asleep() - before;
+	ktap_note("closing %d regions slept %ld times", count, asleep);
+	CHECK(asleep < 64);
 }
 
 /* Bytes of kernel memory charged to the cgroup at @dir. */

@@ -20,6 +20,7 @@ void test_overlapping_regions(void);
 void test_unmapped_after_registration(void);
 void test_memory_that_cannot_merge(void);
 void test_a_million_regions(void);
+void test_many_regions_end_in_one_go(void);
 void test_regions_are_charged(void);
 
 /* Who outlives whom: test_lifetimes.c */

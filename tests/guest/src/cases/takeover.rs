@@ -213,8 +213,8 @@ fn log_lines() -> Outcome<Vec<String>> {
 }
 
 fn adopts_from_full_group(bench: &Bench) -> Outcome {
-    /// What is kept for them takes more than the rest of a page that the group has paid for already.
-    const PROCESSES: usize = 40;
+    /// What is kept for them takes a page more than what each CPU may have left of a page that the group has paid for.
+    const PROCESSES: usize = 120;
     const PAGES: usize = 4;
     begin()?;
     let group = Group::enter("full")?;
@@ -223,11 +223,12 @@ fn adopts_from_full_group(bench: &Bench) -> Outcome {
     group.leave()?;
     group.close(0)?;
     group.drain()?;
-    let refused = group.event("max")?;
+    let paid = group.number("memory.current")?;
     load()?;
+    // Not by its events: before 7.3 the kernel counts no charge that it refuses without having reclaimed.
     check!(
-        group.event("max")? > refused,
-        "nothing was to be charged to the group, or it had room: this case has not tested what it is for"
+        group.number("memory.current")? <= paid,
+        "the group had room: this case has not tested what it is for"
     );
     check_eq!(group.event("oom_kill")?, 0, "processes killed by loading");
     group.set("memory.max", "max")?;
