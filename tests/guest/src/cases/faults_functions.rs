@@ -612,7 +612,7 @@ fn device_with_a_gap(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
 /// The same, with the area closed: nobody is told of a failure, the pages stay merged and can be had by madvise().
 fn closing(bench: &Bench, order: &mut Order<'_>) -> Outcome<bool> {
     registered(bench, order, |calls, region, area| {
-        let while_registering = calls.over()?;
+        let while_registering = calls.hit;
         drop(area);
         // The last reference goes when this task leaves the kernel, or in a worker's time.
         wait::until("the area is gone, or its end has failed", || {
