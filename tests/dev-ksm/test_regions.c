@@ -167,6 +167,15 @@ void test_a_million_regions(void)
 	CHECK(register_pages(area, memory + 2 * (MAX_REGIONS + 1) * page_size, 1) == 0);
 }
 
+/* @count regions that touch each other nowhere. */
+static void register_every_other_page(int area, unsigned char *memory, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		CHECK(register_pages(area, memory + 2 * i * page_size, 1) == 0);
+}
+
 /* How often this process has slept. */
 static long times_asleep(void)
 {
@@ -181,11 +190,10 @@ void test_many_regions_end_in_one_go(void)
 {
 	const int count = 4096;
 	unsigned char *memory = new_shared_memory(2 * count);
-	int area = new_area(), i;
+	int area = new_area();
 	long before, asleep;
 
-	for (i = 0; i < count; i++)
-		CHECK(register_pages(area, memory + 2 * i * page_size, 1) == 0);
+	register_every_other_page(area, memory, count);
 	before = times_asleep();
 	CHECK(close(area) == 0);
 	asleep = times_asleep() - before;
@@ -228,7 +236,6 @@ void test_regions_are_charged(void)
 	long before, during, after;
 	int area, tries;
 	char path[128];
-	size_t i;
 
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	if ((mkdir(group, 0755) && errno != EEXIST) || access("/sys/fs/cgroup/dev_ksm_test/memory.stat", R_OK))
@@ -238,8 +245,7 @@ void test_regions_are_charged(void)
 
 	area = new_area();
 	before = kernel_bytes(group);
-	for (i = 0; i < MAX_REGIONS; i++)
-		CHECK(register_pages(area, memory + 2 * i * page_size, 1) == 0);
+	register_every_other_page(area, memory, MAX_REGIONS);
 	/* 16 bytes a region; the kernel folds its statistics in with some delay. */
 	for (tries = 0; tries < 100; tries++) {
 		during = kernel_bytes(group);
